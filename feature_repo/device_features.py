@@ -1,0 +1,8 @@
+"""What was paid with a device, and by how many accounts."""
+
+from __future__ import annotations
+
+from entities import device
+from sources import tiles
+
+device_tiles = tiles("device_tiles", device, "transactions", party="account_id", amount="amount_minor")

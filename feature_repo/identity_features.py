@@ -1,0 +1,11 @@
+"""Onboarding applications by what they share: how many, by how many different people."""
+
+from __future__ import annotations
+
+from entities import address, applicant_device, document, email, phone
+from sources import tiles
+
+applicant_device_tiles, document_tiles, phone_tiles, email_tiles, address_tiles = (
+    tiles(f"{entity.name}_tiles", entity, "applications", party="applicant_key")
+    for entity in (applicant_device, document, phone, email, address)
+)

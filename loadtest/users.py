@@ -1,0 +1,62 @@
+"""One persona per service: a caller of its scoring API, with requests like those the model was accepted with."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import uuid
+from pathlib import Path
+from typing import Any
+
+from locust import HttpUser, between, task
+
+from scoregate import catalog
+from scoregate.models.artefact import champion
+from scoregate.settings import Settings
+
+_run = uuid.uuid4().hex[:8]
+_serial = itertools.count()
+
+
+def requests_of(service: str, settings: Settings) -> list[dict[str, Any]]:
+    """Requests of real entities: the golden requests of the service's model, without their times."""
+    folder: Path = champion(settings.models(service))
+    goldens = json.loads((folder / "golden.json").read_text())
+    return [{k: v for k, v in golden["request"].items() if k != "event_at"} for golden in goldens]
+
+
+class _Caller(HttpUser):
+    abstract = True
+    service = ""
+    wait_time = between(0.0, 0.02)
+
+    def on_start(self) -> None:
+        settings = Settings()
+        self._key = (settings.home / "demo.key").read_text().strip()
+        self._natural_key = catalog.part(self.service, "contract").Request.NATURAL_KEY
+        self._requests = requests_of(self.service, settings)
+
+    @task
+    def score(self) -> None:
+        body = dict(random.choice(self._requests))  # noqa: S311 - load, not a secret
+        # A new id each time: a repeated one would only read its first decision again.
+        body[self._natural_key] = f"load-{_run}-{next(_serial)}"
+        with self.client.post(
+            f"/v1/{self.service}/score",
+            json=body,
+            headers={"Authorization": f"Bearer {self._key}"},
+            name=f"/v1/{self.service}/score",
+            catch_response=True,
+        ) as response:
+            if response.status_code != 200:
+                response.failure(f"status {response.status_code}")
+            elif response.json().get("source") != "model":
+                response.failure("answered without the model")
+
+
+def personas() -> list[type[HttpUser]]:
+    """One class per service folder."""
+    return [
+        type(f"{name.title()}Caller", (_Caller,), {"service": name, "abstract": False}) for name in catalog.services()
+    ]

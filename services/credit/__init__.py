@@ -1,0 +1,1 @@
+"""credit: will this applicant default?"""

@@ -1,0 +1,1 @@
+"""fraud: is this transaction fraudulent?"""

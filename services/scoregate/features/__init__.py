@@ -1,0 +1,89 @@
+"""The port to online features: which views a model reads, and what came back of them.
+
+windows.py      tiles → windows, the one definition
+plan.py         what one FeatureService reads, compiled from the Feast registry into the artefact
+reading.py      fresh, stale, missing or zero: what an answer of the store means
+encoding.py     Feast's documented online format: keys, field names, values
+online.py       reads it from Valkey, one round trip
+memory.py       the same port from a dict, for tests
+offline.py      Feast's DuckDB store with as-of joins                (extra: train)
+feast.py        the same port through Feast's SDK, as the oracle     (extra: train)
+transforms.py   small pure functions that request-time features are made of
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Status(StrEnum):
+    """What is known of a view when a request reads it. An absent fact is never FRESH."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRow:
+    """One entity's row of one view.
+
+    `values` by feature name, None where the store has null; empty for an entity without tiles in a whole store.
+    `age_s` is seconds between the row's (facts) or the stream's (tiles) time and the request; None when MISSING.
+    `known` is False when the store is whole and has no row for this entity.
+    """
+
+    values: Mapping[str, Any]
+    status: Status
+    age_s: float | None
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRow:
+    """All views of one request, by view name."""
+
+    views: Mapping[str, ViewRow] = field(default_factory=dict)
+
+    def get(self, view: str, feature: str) -> Any:
+        """Return a value, or None when the view is missing, the entity unknown, or the value null."""
+        row = self.views.get(view)
+        if row is None or row.status is Status.MISSING:
+            return None
+        return row.values.get(feature)
+
+    def usable(self, view: str) -> bool:
+        """Whether tiles of this view may be counted: the store is known to be whole, however old."""
+        row = self.views.get(view)
+        return row is not None and row.status is not Status.MISSING
+
+    @property
+    def stale(self) -> list[str]:
+        return [name for name, row in self.views.items() if row.status is Status.STALE]
+
+    @property
+    def missing(self) -> list[str]:
+        """Views that are MISSING, and `view:feature` for each null in a view that is there."""
+        found = []
+        for name, row in self.views.items():
+            if row.status is Status.MISSING:
+                found.append(name)
+            elif None in row.values.values():
+                found += [f"{name}:{feature}" for feature, value in row.values.items() if value is None]
+        return found
+
+
+class FeatureSource(Protocol):
+    """Where a service reads features. Raises `StoreUnavailable` when the store does not answer in time."""
+
+    async def read(self, entities: Mapping[str, str], at_s: float) -> FeatureRow:
+        """Read every view of the plan for these entities (join key → value) in one round trip.
+
+        `at_s`: time of the request, seconds since the epoch, against which ages are measured.
+        """
+        ...
+
+    async def close(self) -> None: ...

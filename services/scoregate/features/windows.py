@@ -1,0 +1,151 @@
+"""Tiles → windows: the one definition that training, serving and backfill share.
+
+The online store holds *tiles*, never finished windows: an entity's events counted per UTC minute, hour and day.
+A window is a pure function of (tiles, time of the request). It ends just before the request, excludes the request
+itself, and begins at a tile edge, so that it never covers less than its name says:
+
+    10m, 1h   the running minute and the 10 / 60 full minutes before it
+    1d        the running hour and the 24 full hours before it
+    7d, 30d   the running day and the 7 / 30 full days before it
+    risk 30d  the 30 full days that end LABEL_DELAY_DAYS before the running day, where labels have arrived
+
+A grain is one flat list of integers, `STRIDE` of them per tile, ascending by index:
+
+    index (time // seconds of the grain), count, sum in minor units, sum of squares in whole major units, known fraud
+
+Amounts are integers, so that sums do not depend on order. Distinct parties are pairs (index, hashed id), at most
+`DISTINCT_CAP` + 1 per tile, so a union of up to `DISTINCT_CAP` is exact and a larger one is known to be saturated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Final
+
+from scoregate.features import FeatureRow
+
+STRIDE: Final = 5
+DISTINCT_CAP: Final = 32
+LABEL_DELAY_DAYS: Final = 7
+
+GRAIN_S: Final = {"minutes": 60, "hours": 3_600, "days": 86_400}
+KEPT: Final = {"minutes": 61, "hours": 25, "days": 31 + LABEL_DELAY_DAYS}
+"""Tiles kept per grain: the running one and every full one that some window needs."""
+
+WINDOWS: Final = {
+    "10m": ("minutes", 10),
+    "1h": ("minutes", 60),
+    "1d": ("hours", 24),
+    "7d": ("days", 7),
+    "30d": ("days", 30),
+}
+"""Window → grain, and how many full tiles before the running one it takes in."""
+
+_PARTIES: Final = {"hours": "hour_parties", "days": "day_parties"}
+
+_NOTHING: Final = (0, 0, 0, 0)
+
+
+def party_id(value: str) -> int:
+    """Hash a counterparty to 40 bits: the chance that any two of a window's 32 collide is below 1e-9."""
+    return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=5).digest(), "little")
+
+
+class Windows:
+    """The windows of one entity at one time. Raises KeyError for a window that does not exist."""
+
+    __slots__ = ("_at_s", "_cache", "_tiles")
+
+    def __init__(self, tiles: dict[str, list[int] | int | None], at_s: float) -> None:
+        self._tiles = tiles
+        self._at_s = at_s
+        self._cache: dict[str, tuple[int, int, int, int]] = {}
+
+    def _total(self, window: str) -> tuple[int, int, int, int]:
+        found = self._cache.get(window)
+        if found is None:
+            grain, full = WINDOWS[window]
+            last = int(self._at_s // GRAIN_S[grain])
+            found = self._cache[window] = _sum(self._tiles.get(grain), last - full, last)
+        return found
+
+    def count(self, window: str) -> int:
+        """Events in the window."""
+        return self._total(window)[0]
+
+    def sum_minor(self, window: str) -> int:
+        """Sum of amounts, minor units."""
+        return self._total(window)[1]
+
+    def mean_minor(self, window: str) -> float:
+        """Mean amount, minor units; nan without events."""
+        count, total, _, _ = self._total(window)
+        return total / count if count else math.nan
+
+    def std_minor(self, window: str) -> float:
+        """Standard deviation of amounts, minor units, from whole major units; nan below two events."""
+        count, total, squares, _ = self._total(window)
+        if count < 2:
+            return math.nan
+        mean_major = total / count / 100
+        return 100 * math.sqrt(max(squares / count - mean_major * mean_major, 0.0))
+
+    def risk_30d(self) -> tuple[int, int]:
+        """Known fraud and events in the 30 full days that end where the label delay begins."""
+        day = int(self._at_s // GRAIN_S["days"])
+        count, _, _, fraud = _sum(self._tiles.get("days"), day - LABEL_DELAY_DAYS - 30, day - LABEL_DELAY_DAYS - 1)
+        return fraud, count
+
+    def distinct(self, window: str) -> int:
+        """Distinct counterparties, exact up to DISTINCT_CAP and never above it; 1d, 7d and 30d."""
+        return min(self._distinct(window), DISTINCT_CAP)
+
+    def saturated(self, window: str) -> bool:
+        """Whether `distinct` stands for more than DISTINCT_CAP."""
+        return self._distinct(window) > DISTINCT_CAP
+
+    def _distinct(self, window: str) -> int:
+        grain, full = WINDOWS[window]
+        pairs = self._tiles.get(_PARTIES[grain])
+        if not pairs or isinstance(pairs, int):
+            return 0
+        last = int(self._at_s // GRAIN_S[grain])
+        first = last - full
+        return len({pairs[i + 1] for i in range(0, len(pairs), 2) if first <= pairs[i] <= last})
+
+    def since_last_s(self) -> float:
+        """Seconds since the last event before the request; nan without one in the kept history."""
+        last_us = self._tiles.get("last_event_us")
+        if not isinstance(last_us, int) or last_us == 0:
+            return math.nan
+        return max(self._at_s - last_us / 1e6, 0.0)
+
+
+def _sum(tiles: list[int] | int | None, first: int, last: int) -> tuple[int, int, int, int]:
+    """Add the tiles whose index lies in [first, last]."""
+    if not tiles or isinstance(tiles, int):
+        return _NOTHING
+    count = total = squares = fraud = 0
+    # From the newest back: most windows need only the tail.
+    for i in range(len(tiles) - STRIDE, -1, -STRIDE):
+        index = tiles[i]
+        if index < first:
+            break
+        if index <= last:
+            count += tiles[i + 1]
+            total += tiles[i + 2]
+            squares += tiles[i + 3]
+            fraud += tiles[i + 4]
+    return count, total, squares, fraud
+
+
+def read(row: FeatureRow, view: str, at_s: float) -> Windows | None:
+    """Return the windows of a tile view at a time (seconds since the epoch), or None when the view is MISSING.
+
+    In a whole store an entity without tiles has windows, all 0: nothing happened, and that is known.
+    """
+    found = row.views.get(view)
+    if found is None or not row.usable(view):
+        return None
+    return Windows(dict(found.values), at_s)

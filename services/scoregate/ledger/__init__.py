@@ -1,0 +1,115 @@
+"""The port to the ledger: every decision is in it before its answer leaves.
+
+entry.py      canonical bytes, commitments of personal fields, the hash that chains entries
+sqlite.py     embedded default: one file per service, group commit, write-ahead log
+memory.py     the same port in memory, for tests
+
+An entry holds what re-derives the decision bit for bit: vector, ages, digests of model and policy, the answer's bytes.
+The chain is per writer (one process life): each entry's hash covers the one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One decision, as it is recorded. Times are seconds since the epoch, UTC.
+
+    `vector` is float64 little-endian in matrix order; empty when no vector could be made.
+    `ages` is canonical JSON: view → [status, age in seconds or null].
+    `request_digest` is a keyed hash of the canonical request, so that a low-entropy body cannot be guessed from it.
+    `personal` maps a field's name to the keyed hash of its value ("<key id>:<hex>"); the chain covers only a salted
+    commitment of each, so that value and salt can be forgotten and the chain still verifies.
+    """
+
+    decision_id: str
+    service: str
+    natural_key: str
+    idempotency_key: str | None
+    request_digest: str
+    outcome: str
+    score: float | None
+    source: str
+    rung: str
+    vector: bytes
+    ages: str
+    personal: Mapping[str, str]
+    answer: bytes
+    model_digest: str
+    policy_digest: str
+    feature_digest: str
+    arm: str
+    trace_id: str
+    event_at: float
+    decided_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An entry as the ledger keeps it: who wrote it, where it stands in that writer's chain.
+
+    `salts` and `commitments` are hex by field: those of `entry.COMMITTED`, and each personal one as `personal.<name>`.
+    A field with a commitment and no salt was forgotten; `entry` then holds it empty, None, or not at all.
+    """
+
+    entry: Entry
+    writer: str
+    seq: int
+    previous_hash: str
+    hash: str
+    salts: Mapping[str, str]
+    commitments: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What `append` made durable: this entry's answer, or the earlier answer to the same key."""
+
+    decision_id: str
+    answer: bytes
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The first entry at which a chain does not verify, and why."""
+
+    writer: str
+    seq: int
+    decision_id: str | None
+    why: str
+
+
+class Ledger(Protocol):
+    """Where decisions are recorded.
+
+    Both the natural key and the idempotency key are unique per service, in the same transaction as the entry.
+    """
+
+    async def append(self, entry: Entry) -> Appended:
+        """Make the entry durable, then return.
+
+        When a key was already used with the same `request_digest`, no entry is written and the earlier answer comes
+        back with `replayed` true; a further key of that request then stands for the same answer.
+
+        Raises:
+            KeyReused: the key was used with another request, or its answer has been forgotten.
+            LedgerUnavailable: the entry could not be made durable; nothing was acknowledged.
+        """
+        ...
+
+    async def get(self, decision_id: str) -> Recorded | None: ...
+
+    async def verify(self) -> list[Broken]:
+        """Walk every writer's chain; return the first broken entry of each, an empty list when all hold."""
+        ...
+
+    async def count(self) -> int: ...
+
+    async def close(self) -> None:
+        """Write what is queued, then release the store."""
+        ...

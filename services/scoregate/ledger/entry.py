@@ -1,0 +1,223 @@
+r"""What an entry's hash covers, byte for byte; pure, and the same for every adapter.
+
+    commitment = sha256(salt, 16 random bytes | length of name, u32 | name | value)
+    canonical  = "scoregate-entry-1\n" | number of parts, u32 | length of each part, u32 | the parts
+    hash       = sha256(previous hash, 32 bytes | canonical | length of writer, u32 | writer | seq, u64)
+
+Integers are little-endian, text is UTF-8, a float is an IEEE 754 double, an absent one a part of length 0.
+The parts of format 1 are the fields of `PLAIN_TEXT`, then of `PLAIN_FLOATS`, then name and commitment of each committed
+field, in order of name.
+Committed is what may have to be forgotten: the fields of `COMMITTED`, and each personal one as `personal.<name>`.
+To forget is to drop value and salt: the commitment stays, the hash still verifies, and the value cannot be guessed.
+A later format gets its own lines here and its own function in `FORMATS`; the earlier ones stay for the old entries.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from operator import attrgetter
+
+from scoregate.errors import KeyReused
+from scoregate.ledger import Appended, Broken, Entry, Recorded
+
+FORMAT = 1
+GENESIS = bytes(32)
+"""The previous hash of a writer's first entry, whose `seq` is 1."""
+
+PLAIN_TEXT = (
+    "decision_id",
+    "service",
+    "request_digest",
+    "outcome",
+    "source",
+    "rung",
+    "ages",
+    "model_digest",
+    "policy_digest",
+    "feature_digest",
+    "arm",
+    "trace_id",
+)
+PLAIN_FLOATS = ("score", "event_at", "decided_at")
+COMMITTED = ("natural_key", "idempotency_key", "vector", "answer")
+"""Keys are the caller's words and may name a person; vector and answer describe one."""
+PERSONAL = "personal."
+SALT_BYTES = 16
+
+_texts = attrgetter(*PLAIN_TEXT)
+_floats = attrgetter(*PLAIN_FLOATS)
+_double = struct.Struct("<d").pack
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An entry with fresh salts, and the bytes that its hash will cover."""
+
+    entry: Entry
+    salts: Mapping[str, bytes]
+    commitments: Mapping[str, bytes]
+    canonical: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The decision that a key already stands for; `answer` is None once it was forgotten."""
+
+    decision_id: str
+    request_digest: str
+    answer: bytes | None
+    writer: str
+    seq: int
+
+
+def keys(entry: Entry) -> list[tuple[str, str]]:
+    """Return the (kind, key) pairs that may stand for one decision of the service only."""
+    pairs = [("natural", entry.natural_key)]
+    if entry.idempotency_key is not None:
+        pairs.append(("idempotency", entry.idempotency_key))
+    return pairs
+
+
+def replay(entry: Entry, earlier: Sequence[Earlier]) -> Appended:
+    """Return the answer that one of the entry's keys was given before.
+
+    Raises:
+        KeyReused: a key was used with another request, or its answer has been forgotten.
+    """
+    if any(hit.request_digest != entry.request_digest for hit in earlier):
+        raise KeyReused
+    first = earlier[0]
+    if first.answer is None:
+        raise KeyReused("The key was used for a decision whose answer has been forgotten")
+    return Appended(first.decision_id, first.answer, replayed=True)
+
+
+def seal(entry: Entry, random: Callable[[int], bytes] = os.urandom) -> Sealed:
+    """Draw salts, commit to what may be forgotten, and write the entry canonically.
+
+    Raises:
+        ValueError: a number is not finite (no store keeps it bit for bit), or a text is not valid Unicode.
+    """
+    for number in _floats(entry):
+        if number is not None and not math.isfinite(number):
+            raise ValueError("an entry's numbers must be finite")
+    values = committed_values(entry)
+    pool = random(SALT_BYTES * len(values))
+    salts: dict[str, bytes] = {}
+    commitments: dict[str, bytes] = {}
+    for start, (name, value) in zip(range(0, len(pool), SALT_BYTES), values.items(), strict=True):
+        salts[name] = salt = pool[start : start + SALT_BYTES]
+        commitments[name] = commitment(salt, name, value)
+    return Sealed(entry, salts, commitments, canonical(entry, commitments))
+
+
+def committed_values(entry: Entry) -> dict[str, bytes]:
+    """Return the bytes of each committed field by name, in order of name; absent ones are left out."""
+    values = {"answer": entry.answer}
+    if entry.idempotency_key is not None:
+        values["idempotency_key"] = entry.idempotency_key.encode()
+    values["natural_key"] = entry.natural_key.encode()
+    for name in sorted(entry.personal):
+        values[PERSONAL + name] = entry.personal[name].encode()
+    values["vector"] = entry.vector
+    return values
+
+
+def commitment(salt: bytes, name: str, value: bytes) -> bytes:
+    return sha256(salt + _framed(name) + value).digest()
+
+
+def canonical(entry: Entry, commitments: Mapping[str, bytes], *, version: int = FORMAT) -> bytes:
+    """Write an entry as the bytes of format `version`, commitments in place of what may be forgotten."""
+    return FORMATS[version](entry, commitments)
+
+
+def link(previous: bytes, written: bytes, writer: str, seq: int) -> bytes:
+    """Return the hash of the canonical bytes `written`, chained to the writer's previous hash."""
+    return sha256(previous + written + _framed(writer) + seq.to_bytes(8, "little")).digest()
+
+
+def check(recorded: Recorded, previous: bytes, *, version: int = FORMAT) -> str | None:
+    """Return why this entry does not follow `previous`, or None when it does."""
+    if version not in FORMATS:
+        return f"its format {version} is not known"
+    try:
+        return _check(recorded, previous, version)
+    except (AttributeError, TypeError, ValueError, struct.error):
+        return "it cannot be read"
+
+
+def _check(recorded: Recorded, previous: bytes, version: int) -> str | None:  # noqa: PLR0911  a return per fault
+    salts = {name: bytes.fromhex(salt) for name, salt in recorded.salts.items()}
+    commitments = {name: bytes.fromhex(digest) for name, digest in recorded.commitments.items()}
+    values = committed_values(recorded.entry)
+    for name in salts:
+        if name not in values:
+            return f"{name} is gone, but its salt is there"
+    for name, value in values.items():
+        if name not in commitments:
+            return f"{name} was never committed to"
+        if name in salts and commitment(salts[name], name, value) != commitments[name]:
+            return f"{name} differs from its commitment"
+        if value and name not in salts:
+            return f"{name} is there without its salt"
+    if recorded.previous_hash != previous.hex():
+        return "it does not follow the entry before it"
+    written = canonical(recorded.entry, commitments, version=version)
+    if link(previous, written, recorded.writer, recorded.seq).hex() != recorded.hash:
+        return "its hash does not cover what it holds"
+    return None
+
+
+def first_broken(  # noqa: PLR0911  a return per fault
+    writer: str, entries: Iterable[tuple[Recorded, int] | Broken], last: int, head: bytes
+) -> Broken | None:
+    """Walk one writer's entries in order, each with its format, up to the head that the writer left.
+
+    `last` is the head's seq and `head` its hash. A `Broken` among the entries is one that could not be read.
+    """
+    seq, previous, decision_id = 0, GENESIS, None
+    for item in entries:
+        if isinstance(item, Broken):
+            return item
+        recorded, version = item
+        seq, decision_id = seq + 1, recorded.entry.decision_id
+        if recorded.seq > seq:
+            return Broken(writer, seq, None, "it is missing")
+        if recorded.seq < seq:
+            return Broken(writer, recorded.seq, decision_id, "it stands out of order")
+        if why := check(recorded, previous, version=version):
+            return Broken(writer, seq, decision_id, why)
+        if seq > last:
+            return Broken(writer, seq, decision_id, "it comes after the head that its writer left")
+        previous = bytes.fromhex(recorded.hash)
+    if seq < last:
+        return Broken(writer, seq + 1, None, "it is missing, and all after it")
+    if previous != head:
+        return Broken(writer, seq, decision_id, "it is not the head that its writer left")
+    return None
+
+
+@lru_cache(maxsize=256)
+def _framed(text: str) -> bytes:
+    encoded = text.encode()
+    return len(encoded).to_bytes(4, "little") + encoded
+
+
+def _format_1(entry: Entry, commitments: Mapping[str, bytes]) -> bytes:
+    parts = [text.encode() for text in _texts(entry)]
+    # `+ 0.0` because SQLite does not keep the sign of a negative zero.
+    parts += [b"" if number is None else _double(number + 0.0) for number in _floats(entry)]
+    for name in sorted(commitments):
+        parts += (name.encode(), commitments[name])
+    lengths = struct.pack(f"<{len(parts) + 1}I", len(parts), *map(len, parts))
+    return b"".join((b"scoregate-entry-1\n", lengths, *parts))
+
+
+FORMATS: Mapping[int, Callable[[Entry, Mapping[str, bytes]], bytes]] = {1: _format_1}

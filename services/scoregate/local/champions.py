@@ -1,0 +1,35 @@
+"""Which model each service would serve, and how it did on held-out data, read from the artefacts' own files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from scoregate.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """`metric` is the held-out headline as a person reads it, with its 95 % interval."""
+
+    version: str
+    metric: str
+
+
+def champion_of(settings: Settings, service: str) -> Champion | None:
+    """None when the service has none yet, or its folder is gone."""
+    folder = settings.models(service)
+    try:
+        version = (folder / "champion").read_text().strip()
+        found = json.loads((folder / version / "metrics.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return Champion(version, _headline(found.get("headline") or {}))
+
+
+def _headline(headline: dict[str, object]) -> str:
+    name, value, low, high = (headline.get(key) for key in ("name", "value", "low", "high"))
+    if not isinstance(value, float | int):
+        return "-"
+    interval = f" [{low:.3f}, {high:.3f}]" if isinstance(low, float | int) and isinstance(high, float | int) else ""
+    return f"{name} {value:.3f}{interval}"

@@ -1,0 +1,147 @@
+"""What is known of the running stack, as small files under `<home>/run/`: what should run, and what does."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+
+class Stage(IntEnum):
+    """Order of starting; stopping goes the other way."""
+
+    STORE = 0
+    SERVICE = 1
+    GATEWAY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One process that should run.
+
+    `env` is what this process gets beyond the supervisor's own environment; None takes a variable away.
+    `revision` is anything whose change means that the process must be started anew; `asked` counts the restarts that
+    somebody asked for.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    log: str
+    stage: Stage
+    port: int
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    cwd: str | None = None
+    health_url: str | None = None
+    stop_s: float = 10.0
+    revision: str = ""
+    asked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What should run. The problem pages live in the supervisor itself; port 0 means none."""
+
+    processes: tuple[ProcessSpec, ...] = ()
+    problems_port: int = 0
+    max_body_bytes: int = 1_048_576
+
+    def spec(self, name: str) -> ProcessSpec | None:
+        return next((spec for spec in self.processes if spec.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A process that cannot be mistaken: a pid alone may have been given to another one since."""
+
+    pid: int
+    birth: str
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One child as the supervisor last saw it; `mark` is None between two lives."""
+
+    name: str
+    port: int
+    stage: Stage
+    log: str
+    health_url: str | None
+    mark: Mark | None
+    restarts: int
+    offspring: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the supervisor last wrote; a file whose supervisor is not alive tells what it left behind."""
+
+    supervisor: Mark
+    running: tuple[Running, ...] = ()
+    problems_port: int = 0
+
+
+def run_dir(home: Path) -> Path:
+    return home / "run"
+
+
+def write_atomically(path: Path, text: str, *, beside: Path | None = None) -> None:
+    """Readers see the old file or the new one, never a part. `beside`: folder of the temporary file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=beside or path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def desired_file(home: Path) -> Path:
+    return run_dir(home) / "desired.json"
+
+
+def status_file(home: Path) -> Path:
+    return run_dir(home) / "status.json"
+
+
+def write_desired(home: Path, desired: Desired) -> None:
+    write_atomically(desired_file(home), json.dumps(asdict(desired), indent=2))
+
+
+def read_desired(home: Path) -> Desired:
+    found = _read(desired_file(home))
+    if found is None:
+        return Desired()
+    specs = [spec | {"argv": tuple(spec["argv"]), "stage": Stage(spec["stage"])} for spec in found["processes"]]
+    return Desired(tuple(ProcessSpec(**spec) for spec in specs), found["problems_port"], found["max_body_bytes"])
+
+
+def write_status(home: Path, status: Status) -> None:
+    write_atomically(status_file(home), json.dumps(asdict(status), indent=2))
+
+
+def read_status(home: Path) -> Status | None:
+    found = _read(status_file(home))
+    if found is None:
+        return None
+    return Status(Mark(**found["supervisor"]), tuple(_running(row) for row in found["running"]), found["problems_port"])
+
+
+def _running(row: dict[str, Any]) -> Running:
+    mark = Mark(**row["mark"]) if row["mark"] else None
+    offspring = tuple(Mark(**each) for each in row["offspring"])
+    return Running(**row | {"stage": Stage(row["stage"]), "mark": mark, "offspring": offspring})
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found

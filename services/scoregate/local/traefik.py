@@ -1,0 +1,206 @@
+"""What Traefik is told: pure functions from ports, weights and limits to its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HOST = "127.0.0.1"
+STABLE = "stable"
+CANARY = "canary"
+NOTE = "scoregate"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLimits:
+    """What the gateway refuses by itself. Services enforce their own limits as well: plain Gateway API carries none."""
+
+    max_body_bytes: int = 1_048_576
+    rate_per_s: int = 20_000
+    """Per source address, on average; on one machine every client has the same address."""
+    burst: int = 10_000
+    answer_s: float = 3.0
+    """Longest wait for a service's answer; above the service's own deadline, so that its answer comes first."""
+    health_interval_s: float = 1.0
+    drain_s: float = 2.0
+
+
+def static_config(
+    routes: Path,
+    *,
+    port: int,
+    metrics_port: int | None = None,
+    otlp_endpoint: str | None = None,
+    trace_ratio: float = 0.01,
+    limits: GatewayLimits = GatewayLimits(),
+) -> dict[str, Any]:
+    """What needs a restart. `routes`: the watched folder; `otlp_endpoint`: base URL of an OTLP/HTTP receiver.
+
+    A request that comes with a sampled trace stays sampled at any ratio.
+    """
+    config: dict[str, Any] = {
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+        "log": {"level": "INFO", "format": "json"},
+        "entryPoints": {
+            "web": {
+                "address": f"{HOST}:{port}",
+                "http": {
+                    # Else `X_Request_Id` passes where `X-Request-Id` is meant.
+                    "aliasHeadersStrategy": "delete",
+                    "maxHeaderBytes": 65_536,
+                },
+                "transport": {
+                    "respondingTimeouts": {
+                        "readTimeout": "10s",
+                        "writeTimeout": f"{limits.answer_s + 10:g}s",
+                        "idleTimeout": "120s",
+                    },
+                    "lifeCycle": {"graceTimeOut": f"{limits.drain_s:g}s"},
+                },
+            }
+        },
+        "providers": {
+            # Default 2 s: a change that follows another would wait that long, and a rollback is one.
+            "providersThrottleDuration": "50ms",
+            "file": {"directory": str(routes), "watch": True},
+        },
+    }
+    if metrics_port is not None:
+        config["entryPoints"]["metrics"] = {"address": f"{HOST}:{metrics_port}"}
+        config["metrics"] = {"prometheus": {"entryPoint": "metrics"}}
+    if otlp_endpoint:
+        config["tracing"] = {
+            "serviceName": "gateway",
+            "sampleRate": trace_ratio,
+            "otlp": {"http": {"endpoint": otlp_endpoint.rstrip("/") + "/v1/traces"}},
+        }
+    return config
+
+
+def shared_config(*, problems_port: int, limits: GatewayLimits = GatewayLimits()) -> dict[str, Any]:
+    """What every route goes through: our problems in place of Traefik's text, the rate, the body, one more try."""
+    return {
+        "http": {
+            "routers": {
+                "nothing": {
+                    "rule": "PathPrefix(`/`)",
+                    "priority": 1,
+                    "entryPoints": ["web"],
+                    "middlewares": ["edge"],
+                    "service": "nothing",
+                }
+            },
+            "middlewares": {
+                "edge": {"chain": {"middlewares": ["problems", "rate", "body", "again"]}},
+                "problems": {
+                    "errors": {
+                        # Only codes that Traefik makes itself. 400, 401, 403, 404, 409, 422 and 503 carry the
+                        # service's own details and must never be here.
+                        "status": ["413", "429", "502", "504"],
+                        "service": "problems",
+                        "query": "/problem/{status}",
+                        "errorRequestHeaders": ["X-Request-Id"],
+                    }
+                },
+                "rate": {
+                    "rateLimit": {
+                        "average": limits.rate_per_s,
+                        "burst": limits.burst,
+                        "sourceCriterion": {"ipStrategy": {"depth": 0}},
+                    }
+                },
+                "body": {
+                    "buffering": {
+                        "maxRequestBodyBytes": limits.max_body_bytes,
+                        # Never to disk: bodies are personal data.
+                        "memRequestBodyBytes": limits.max_body_bytes,
+                        "memResponseBodyBytes": 16 * limits.max_body_bytes,
+                    }
+                },
+                # Only requests of which no byte was sent: a decision is never asked for twice.
+                "again": {"retry": {"attempts": 2, "initialInterval": "10ms"}},
+            },
+            "services": {
+                "problems": _pages(problems_port, ""),
+                "nothing": _pages(problems_port, "/problem/404"),
+                "unavailable": _pages(problems_port, "/problem/503"),
+            },
+            "serversTransports": {
+                "arms": {
+                    "maxIdleConnsPerHost": 256,
+                    "forwardingTimeouts": {
+                        "dialTimeout": "250ms",
+                        "responseHeaderTimeout": f"{limits.answer_s:g}s",
+                        # Shorter than the services keep connections: else a request meets a closing one.
+                        "idleConnTimeout": "30s",
+                    },
+                }
+            },
+        }
+    }
+
+
+def service_config(
+    service: str,
+    ports: Mapping[str, int],
+    weights: Mapping[str, int],
+    *,
+    health_interval_s: float = 1.0,
+) -> dict[str, Any]:
+    """Route `/v1/<service>/` to its arms by weight; to the 503 page when no arm is healthy.
+
+    An arm of weight 0 is left out. In the file it would keep its health check, and once it is the only healthy one
+    Traefik's round robin looks for a server among none and never returns.
+    """
+    arms = {arm: port for arm, port in ports.items() if weights.get(arm, 0) > 0}
+    check = {
+        "path": "/readyz",
+        "interval": f"{health_interval_s:g}s",
+        "unhealthyInterval": f"{health_interval_s / 2:g}s",
+        "timeout": f"{health_interval_s:g}s",
+    }
+    services: dict[str, Any] = {
+        service: {"failover": {"service": f"{service}-arms", "fallback": "unavailable"}},
+        f"{service}-arms": {
+            "weighted": {
+                "healthCheck": {},
+                "services": [{"name": f"{service}-{arm}", "weight": weights[arm]} for arm in arms],
+            }
+        },
+    }
+    for arm, port in arms.items():
+        services[f"{service}-{arm}"] = {
+            "loadBalancer": {
+                "servers": [{"url": f"http://{HOST}:{port}"}],
+                "healthCheck": check,
+                "serversTransport": "arms",
+            }
+        }
+    if not arms:
+        services = {service: {"failover": {"service": "unavailable", "fallback": "unavailable"}}}
+    return {
+        # Traefik passes over it; gateway.py reads it back.
+        NOTE: {
+            "ports": dict(ports),
+            "weights": {arm: weights.get(arm, 0) for arm in ports},
+            "health_interval_s": health_interval_s,
+        },
+        "http": {
+            "routers": {
+                service: {
+                    "rule": f"PathPrefix(`/v1/{service}/`)",
+                    "entryPoints": ["web"],
+                    "middlewares": ["edge"],
+                    "service": service,
+                }
+            },
+            "services": services,
+        },
+    }
+
+
+def _pages(problems_port: int, prefix: str) -> dict[str, Any]:
+    server = {"url": f"http://{HOST}:{problems_port}{prefix}", "preservePath": True}
+    return {"loadBalancer": {"servers": [server], "passHostHeader": False}}

@@ -1,0 +1,195 @@
+"""`scoregate up`: from whatever is there to a stack that answers, each step only where it is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+
+from scoregate import catalog
+from scoregate.local import StackError, gateway, preflight, table
+from scoregate.local.champions import champion_of
+from scoregate.local.credentials import demo_key_file, ensure_credentials
+from scoregate.local.plan import Ports, gateway_limits, gateway_spec, ports, process_name, service_spec
+from scoregate.local.processes import alive
+from scoregate.local.progress import Progress
+from scoregate.local.ready import last_lines, wait_for, wait_until_ready
+from scoregate.local.state import Desired, ProcessSpec, Stage, read_desired, read_status, run_dir, write_desired
+from scoregate.local.supervisor import end_leftovers, start_supervisor, supervisor_of
+from scoregate.local.traefik import CANARY, STABLE, shared_config, static_config
+from scoregate.local.valkey import answers, valkey_spec
+from scoregate.settings import ROOT, Settings
+
+STORE_S = 60.0
+READY_S = 180.0
+
+
+def up(settings: Settings, console: Console) -> int:
+    progress = Progress(console)
+    services = catalog.services()
+    planned = ports(settings, services)
+    with progress.step("check this machine"):
+        _check(settings, services, planned)
+    key = ensure_credentials(settings)
+    with progress.step("online store"):
+        _start_store(settings, planned)
+    if all(champion_of(settings, name) for name in services):
+        # Warm: they load while the features are brought up to now, and say what is stale until then.
+        _start_services(settings, services, planned)
+    with progress.step("features"):
+        _prepare_features(settings, progress)
+    for service in services:
+        if champion_of(settings, service) is None:
+            with progress.step(f"train {service}"):
+                _train(settings, service, progress)
+    with progress.step("services and gateway"):
+        _start_services(settings, services, planned)
+        wait_until_ready(settings.home, planned.gateway, services, timeout_s=READY_S, note=progress.note)
+    console.print()
+    table.show_services(console, planned.gateway, {name: champion_of(settings, name) for name in services})
+    examples = {name: catalog.part(name, "contract").EXAMPLE for name in services}
+    table.show_ways_in(console, planned.gateway, key, examples, demo_key_file(settings.home))
+    return 0
+
+
+def _check(settings: Settings, services: list[str], planned: Ports) -> None:
+    preflight.check_services(services)
+    preflight.check_disk(settings.home, cold=any(champion_of(settings, name) is None for name in services))
+    preflight.check_libraries()
+    if supervisor_of(settings.home) is None:
+        end_leftovers(settings.home)
+    preflight.check_ports(planned, _our_pids(settings.home))
+
+
+def _our_pids(home: Path) -> set[int]:
+    status = read_status(home)
+    if status is None:
+        return set()
+    marks = [status.supervisor, *(each.mark for each in status.running if each.mark)]
+    found: set[int] = set()
+    for process in filter(None, map(alive, marks)):
+        with contextlib.suppress(psutil.Error):
+            found |= {process.pid, *(child.pid for child in process.children(recursive=True))}
+    return found
+
+
+def _start_store(settings: Settings, planned: Ports) -> None:
+    """Start the supervisor with the store alone, or see to it that a running one has it."""
+    store = () if planned.store is None else (valkey_spec(settings.home, planned.store),)
+    running = supervisor_of(settings.home) is not None
+    others = tuple(spec for spec in read_desired(settings.home).processes if spec.stage is not Stage.STORE)
+    write_desired(settings.home, _desired(settings, planned, (*store, *(others if running else ()))))
+    if not running:
+        start_supervisor(settings.home)
+    if planned.store is not None:
+        port = planned.store
+        log = run_dir(settings.home) / "valkey.log"
+        wait_for("The online store", lambda: answers(port), log=log, timeout_s=STORE_S)
+
+
+def _prepare_features(settings: Settings, progress: Progress) -> None:
+    """Feast and its friends print much and take seconds to import: into a file, and only here."""
+    with _output_to(run_dir(settings.home) / "features.log"):
+        import_module("scoregate.training.prepare").features(settings, progress.note)
+
+
+def _train(settings: Settings, service: str, progress: Progress) -> None:
+    """In a process of its own, so that its memory comes back."""
+    log = run_dir(settings.home) / f"train-{service}.log"
+    command = [sys.executable, "-m", "scoregate", "train", service]
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+        ) as trainer,
+    ):
+        assert trainer.stdout is not None
+        try:
+            for line in trainer.stdout:
+                output.write(line)
+                if line.strip():
+                    progress.note(line)
+        except BaseException:
+            trainer.terminate()
+            raise
+    code = trainer.returncode
+    trained = champion_of(settings, service)
+    if code or trained is None:
+        raise StackError(f"{service} could not be trained (exit code {code}); the end of {log}:\n{last_lines(log)}")
+    progress.note(f"model {trained.version}, {trained.metric}")
+
+
+def _start_services(settings: Settings, services: list[str], planned: Ports) -> None:
+    home, before = settings.home, read_desired(settings.home)
+    limits = gateway_limits(settings)
+    config = static_config(
+        gateway.routes_dir(home),
+        port=planned.gateway,
+        metrics_port=planned.metrics,
+        otlp_endpoint=settings.otlp_endpoint,
+        trace_ratio=settings.trace_ratio,
+        limits=limits,
+    )
+    revision = gateway.write_static(home, config)
+    gateway.write_shared(home, shared_config(problems_port=planned.problems, limits=limits))
+    gateway.remove_other_routes(home, services)
+    store = tuple(spec for spec in before.processes if spec.stage is Stage.STORE)
+    canaries = tuple(spec for spec in (before.spec(process_name(name, CANARY)) for name in services) if spec)
+    stable = tuple(stable_spec(settings, name, planned, before) for name in services)
+    for name in services:
+        arms = {STABLE: planned.stable[name]}
+        if canary := before.spec(process_name(name, CANARY)):
+            arms[CANARY] = canary.port
+        gateway.write_service(home, name, arms)
+    front = gateway_spec(home, port=planned.gateway, revision=revision, asked=_asked(before, "gateway"))
+    write_desired(home, _desired(settings, planned, (*store, *stable, *canaries, front)))
+
+
+def stable_spec(settings: Settings, service: str, planned: Ports, before: Desired, *, again: int = 0) -> ProcessSpec:
+    """The stable process of now's champion, code and registry; `again` asks for so many restarts more."""
+    champion = champion_of(settings, service)
+    return service_spec(
+        settings,
+        service,
+        arm=STABLE,
+        port=planned.stable[service],
+        revision=f"{champion.version if champion else 'none'}-{code_digest()}-{_registry_digest(settings)}",
+        asked=_asked(before, process_name(service, STABLE)) + again,
+    )
+
+
+def code_digest(root: Path = ROOT / "services") -> str:
+    """Changes when a file of the library or of a service does, so that `up` brings edited code into service."""
+    files = sorted(path for pattern in ("*.py", "*.toml") for path in root.rglob(pattern))
+    stamps = [f"{path.relative_to(root)} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in files]
+    return hashlib.sha256("\n".join(stamps).encode()).hexdigest()[:12]
+
+
+def _registry_digest(settings: Settings) -> str:
+    """A service compares itself with the registry when it starts: one that was applied anew starts it again."""
+    try:
+        return hashlib.sha256(settings.registry_path.read_bytes()).hexdigest()[:12]
+    except OSError:
+        return "none"
+
+
+def _asked(before: Desired, name: str) -> int:
+    spec = before.spec(name)
+    return spec.asked if spec else 0
+
+
+def _desired(settings: Settings, planned: Ports, processes: tuple[ProcessSpec, ...]) -> Desired:
+    return Desired(processes, planned.problems, settings.max_body_bytes)
+
+
+@contextlib.contextmanager
+def _output_to(log: Path) -> Iterator[None]:
+    with log.open("w") as output, contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        yield

@@ -1,0 +1,276 @@
+"""The one path of a decision: features → vector → model → policy → reasons → ledger."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import struct
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+from opentelemetry.trace import SpanKind
+
+from scoregate.contract import ScoreRequest
+from scoregate.errors import FieldProblem, GoldenMismatch, StoreUnavailable, UnknownEntity
+from scoregate.features import FeatureRow, FeatureSource, Status, ViewRow
+from scoregate.hashing import KeyedHash
+from scoregate.ledger import Entry, Ledger
+from scoregate.models.artefact import Artefact, check_golden
+from scoregate.models.reasons import Explainer
+from scoregate.policy import Decision, Policy
+from scoregate.telemetry import names
+from scoregate.telemetry.metrics import Metrics
+from scoregate.telemetry.tracing import RequestTrace
+
+
+class FeatureCode(Protocol):
+    """A service's `features.py`: pure, the same in training and serving."""
+
+    FEATURES: tuple[str, ...]
+
+    def entities(self, request: Any, hashed: Callable[[str, str], str]) -> dict[str, str]:
+        """Return the value of every join key of the plan."""
+        ...
+
+    def vector(self, request: Any, row: FeatureRow, at_s: float) -> list[float]:
+        """Return the features in the order of FEATURES; nan where a fact is missing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request to decide, as the door hands it in. `received_at` is seconds since the epoch."""
+
+    request: ScoreRequest
+    idempotency_key: str | None
+    received_at: float
+    trace: RequestTrace
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A durable decision: the answer's bytes, and what the door counts. `replayed`: an earlier answer, given again."""
+
+    decision_id: str
+    answer: bytes
+    replayed: bool
+    outcome: str
+    source: str
+    rung: str
+
+
+class Scorer:
+    """Decides requests of one service with one artefact."""
+
+    def __init__(
+        self,
+        artefact: Artefact,
+        code: FeatureCode,
+        source: FeatureSource,
+        ledger: Ledger,
+        hashed: KeyedHash,
+        metrics: Metrics,
+        *,
+        arm: str,
+    ) -> None:
+        self._artefact, self._code, self._source, self._ledger = artefact, code, source, ledger
+        self._hashed, self._metrics, self._arm = hashed, metrics, arm
+        self._service = artefact.signature.service
+        self._policy = Policy.from_toml(artefact.policy)
+        self._policy.check(artefact.signature.names)
+        self._explainer = Explainer(artefact.forest, artefact.signature, self._policy.groups)
+        self._names = artefact.signature.names
+        self._pack = struct.Struct(f"<{len(self._names)}d").pack
+        self._model = {
+            "name": artefact.signature.feature_service,
+            "version": artefact.version,
+            "policy": artefact.policy_digest[:12],
+        }
+
+    @property
+    def policy(self) -> Policy:
+        return self._policy
+
+    async def decide(self, asked: Asked) -> Decided:
+        """Decide and make the decision durable.
+
+        Raises:
+            UnknownEntity: the store is whole and lacks an entity that the policy says must be known.
+            KeyReused: the natural or idempotency key was used with another request.
+            LedgerUnavailable: the decision could not be made durable.
+        """
+        request, trace = asked.request, asked.trace
+        at_s = request.event_at.timestamp() if request.event_at else asked.received_at
+        entities = self._code.entities(request, self._hashed)
+        row, reachable = await self._read(entities, at_s, trace)
+        self._refuse_unknown(row)
+
+        vector = self._code.vector(request, row, at_s)
+        values = dict(zip(self._names, vector, strict=True))
+        score: float | None = None
+        matrix = np.array([vector], dtype=np.float32)
+        if reachable:
+            with trace.stage(names.SPAN_MODEL):
+                score = float(self._artefact.forest.predict(matrix)[0])
+        with trace.stage(names.SPAN_POLICY):
+            stale, missing = (row.stale, row.missing) if reachable else ([], self._all_views())
+            decision = self._policy.decide(score, values, [*stale, *missing])
+            reasons = list(decision.reasons)
+            if score is not None and decision.outcome.rank > 0:
+                codes = self._explainer.reasons(matrix, score)
+                reasons += [(code, self._policy.texts[code]) for code in codes]
+        self._count(decision, score, stale, missing)
+
+        decided_at = time.time()
+        decision_id = _time_ordered_id(decided_at)
+        source = "fallback" if score is None else "model"
+        answer = self._answer(decision_id, decision, score, reasons, stale, missing, source, decided_at)
+        entry = Entry(
+            decision_id=decision_id,
+            service=self._service,
+            natural_key=getattr(request, request.NATURAL_KEY),
+            idempotency_key=asked.idempotency_key,
+            request_digest=self._hashed("request", request.model_dump_json()),
+            outcome=decision.outcome.name,
+            score=score,
+            source=source,
+            rung=decision.rung,
+            vector=self._pack(*vector),
+            ages=_ages(row),
+            personal={f: self._hashed.tagged(f, str(getattr(request, f))) for f in sorted(request.PERSONAL)},
+            answer=answer,
+            model_digest=self._artefact.digest,
+            policy_digest=self._artefact.policy_digest,
+            feature_digest=self._artefact.signature.plan.digest,
+            arm=self._arm,
+            trace_id=trace.trace_id,
+            event_at=at_s,
+            decided_at=decided_at,
+        )
+        with trace.stage(names.SPAN_LEDGER):
+            appended = await self._ledger.append(entry)
+        trace.set(
+            {
+                names.ATTR_DECISION_ID: appended.decision_id,
+                names.ATTR_OUTCOME: decision.outcome.name,
+                names.ATTR_SOURCE: source,
+                names.ATTR_RUNG: decision.rung,
+                names.ATTR_MODEL: self._artefact.version,
+                names.ATTR_ARM: self._arm,
+            }
+        )
+        return Decided(
+            appended.decision_id, appended.answer, appended.replayed, decision.outcome.name, source, decision.rung
+        )
+
+    async def _read(self, entities: Mapping[str, str], at_s: float, trace: RequestTrace) -> tuple[FeatureRow, bool]:
+        """Read the features; an unreachable store is a lower rung, not an error."""
+        with trace.stage(names.SPAN_FEATURES, SpanKind.CLIENT) as stage:
+            stage.set({"db.system.name": "redis", "db.operation.name": "HMGET"})
+            try:
+                row = await self._source.read(entities, at_s)
+            except StoreUnavailable:
+                stage.set({"error.type": "online-store-unavailable"})
+                return FeatureRow(), False
+            stage.set({names.ATTR_STALE: len(row.stale), names.ATTR_MISSING: len(row.missing)})
+            return row, True
+
+    def _refuse_unknown(self, row: FeatureRow) -> None:
+        unknown = [
+            field for view, field in self._policy.known.items() if (found := row.views.get(view)) and not found.known
+        ]
+        if unknown:
+            raise UnknownEntity(
+                f"{', '.join(unknown)} is not known to the feature store",
+                fields=tuple(FieldProblem(f"/{field}", "is not known") for field in unknown),
+            )
+
+    def _all_views(self) -> list[str]:
+        return [view.name for view in self._artefact.signature.plan.views]
+
+    def _count(self, decision: Decision, score: float | None, stale: list[str], missing: list[str]) -> None:
+        source = "fallback" if score is None else "model"
+        self._metrics.decision(self._artefact.version, decision.outcome.name, source, decision.rung, score)
+        for view in stale:
+            self._metrics.degraded(view, Status.STALE)
+        for view in missing:
+            self._metrics.degraded(view, Status.MISSING)
+
+    def _answer(
+        self,
+        decision_id: str,
+        decision: Decision,
+        score: float | None,
+        reasons: list[tuple[str, str]],
+        stale: list[str],
+        missing: list[str],
+        source: str,
+        decided_at: float,
+    ) -> bytes:
+        answer = {
+            "decision_id": decision_id,
+            "service": self._service,
+            "outcome": decision.outcome.name,
+            "score": None if score is None else round(score, 6),
+            "reasons": [{"code": code, "text": text} for code, text in reasons],
+            "measures": decision.measures,
+            "model": self._model,
+            "features": {"stale": stale, "missing": missing},
+            "source": source,
+            "confidence": "low" if decision.low_confidence else "full",
+            "arm": self._arm,
+            "decided_at": datetime.fromtimestamp(decided_at, UTC).isoformat(timespec="microseconds"),
+        }
+        return json.dumps(answer, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def row_from_json(raw: Mapping[str, Any]) -> FeatureRow:
+    """Rebuild the views of a golden request."""
+    return FeatureRow(
+        {
+            view: ViewRow(found["values"], Status(found["status"]), found["age_s"], found.get("known", True))
+            for view, found in raw.items()
+        }
+    )
+
+
+def check_goldens(artefact: Artefact, code: FeatureCode, request_type: type[ScoreRequest]) -> None:
+    """Rescore every golden request with this process's own code and libraries.
+
+    Raises:
+        GoldenMismatch: a vector, score or outcome differs from what the model was accepted with.
+    """
+    if tuple(code.FEATURES) != artefact.signature.names:
+        raise GoldenMismatch("the service's features.py and the signature name different features")
+    policy = Policy.from_toml(artefact.policy)
+    for number, golden in enumerate(artefact.golden):
+        request = request_type.model_validate_json(json.dumps(golden["request"]))
+        row = row_from_json(golden["views"])
+        vector = code.vector(request, row, golden["at_s"])
+        expected = [math.nan if v is None else v for v in golden["vector"]]
+        for name, want, got in zip(code.FEATURES, expected, vector, strict=True):
+            if not (want == got or (math.isnan(want) and math.isnan(got))):
+                raise GoldenMismatch(f"golden request {number} has another {name} than the model was accepted with")
+        score = float(artefact.forest.predict(np.array([vector], dtype=np.float32))[0])
+        check_golden(str(number), golden["score"], score)
+        values = dict(zip(code.FEATURES, vector, strict=True))
+        outcome = policy.decide(score, values, [*row.stale, *row.missing]).outcome.name
+        if outcome != golden["outcome"]:
+            raise GoldenMismatch(f"golden request {number} ends in {outcome}, accepted with {golden['outcome']}")
+
+
+def _ages(row: FeatureRow) -> str:
+    ages = {view: [found.status, found.age_s] for view, found in sorted(row.views.items())}
+    return json.dumps(ages, separators=(",", ":"))
+
+
+def _time_ordered_id(at_s: float) -> str:
+    """Make a UUIDv7 (RFC 9562): time-ordered, so that inserts land at the end of the index."""
+    value = (int(at_s * 1000) << 80) | (7 << 76) | (secrets.randbits(12) << 64) | (2 << 62) | secrets.randbits(62)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

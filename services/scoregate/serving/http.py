@@ -1,0 +1,90 @@
+"""ASGI in two small values: a request as the door reads it, a response as it sends it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scoregate.errors import PROBLEM_MEDIA_TYPE, BodyTooLarge, ScoregateError
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Request:
+    """Method, path and headers at once; the body when it is asked for, up to a limit."""
+
+    __slots__ = ("_receive", "headers", "method", "path", "query")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._receive = receive
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header by its lower-case name."""
+        found = self.headers.get(name)
+        return None if found is None else found.decode("latin-1")
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """Read the whole body.
+
+        Raises:
+            BodyTooLarge: it is, or says it is, larger than the limit.
+            ConnectionError: the caller went away.
+        """
+        declared = self.headers.get(b"content-length", b"0")
+        too_large = BodyTooLarge(f"The body is larger than {limit_bytes} bytes; send less or use several requests")
+        if declared.isdigit() and int(declared) > limit_bytes:
+            raise too_large
+        chunks, size = [], 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionError("the caller went away")
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit_bytes:
+                raise too_large
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Status, body and headers; `no-store`, since every answer is about somebody."""
+
+    status: int
+    body: bytes
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200) -> Response:
+        return cls(status, json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+
+    @classmethod
+    def problem(cls, problem: ScoregateError, request_id: str) -> Response:
+        """Render an error as RFC 9457."""
+        headers = {} if problem.retry_after_s is None else {"retry-after": str(problem.retry_after_s)}
+        if problem.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        body = json.dumps(problem.as_problem(instance=request_id), ensure_ascii=False).encode()
+        return cls(problem.status, body, PROBLEM_MEDIA_TYPE, headers)
+
+    async def send(self, send: Send, request_id: str) -> None:
+        headers = [
+            (b"content-type", self.media_type.encode()),
+            (b"content-length", str(len(self.body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-request-id", request_id.encode()),
+        ]
+        headers += [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})

@@ -1,0 +1,81 @@
+"""What must agree before a process is ready: artefact digest, feature plan, golden requests."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scoregate.contract import ScoreRequest
+from scoregate.errors import SignatureMismatch
+from scoregate.features.online import OnlineFeatures
+from scoregate.features.plan import FeaturePlan, compile_plan
+from scoregate.hashing import KeyedHash
+from scoregate.ledger import Ledger
+from scoregate.ledger.sqlite import SqliteLedger
+from scoregate.models.artefact import Artefact, champion
+from scoregate.scoring import FeatureCode, Scorer, check_goldens
+from scoregate.settings import Settings
+from scoregate.telemetry.metrics import Metrics
+
+
+@dataclass(slots=True)
+class Ready:
+    """All that a ready process holds. `degraded` says in sentences what it does without."""
+
+    artefact: Artefact
+    scorer: Scorer
+    ledger: Ledger
+    source: OnlineFeatures
+    degraded: list[str] = field(default_factory=list)
+
+    async def close(self) -> None:
+        await self.ledger.close()
+        await self.source.close()
+
+
+async def make_ready(
+    service: str, request_type: type[ScoreRequest], code: FeatureCode, settings: Settings, metrics: Metrics
+) -> Ready:
+    """Load, check, connect.
+
+    Raises:
+        ArtefactError: what was deployed is wrong; nothing but a new deployment mends it.
+        LedgerUnavailable: the ledger cannot be opened.
+    """
+    folder = settings.model_dir or champion(settings.models(service))
+    artefact = await asyncio.to_thread(Artefact.load, folder)
+    if artefact.signature.service != service:
+        raise SignatureMismatch(f"the artefact was trained for {artefact.signature.service}, not for {service}")
+    degraded = _check_plan(artefact.signature.plan, settings)
+    await asyncio.to_thread(check_goldens, artefact, code, request_type)
+
+    ledger = await SqliteLedger.open(_sqlite_path(settings.ledger(service)), service)
+    source = OnlineFeatures(artefact.signature.plan, settings.store_url, timeout_s=settings.store_timeout_ms / 1000)
+    hashed = KeyedHash.load(settings.hash_key_path)
+    scorer = Scorer(artefact, code, source, ledger, hashed, metrics, arm=settings.arm)
+    return Ready(artefact, scorer, ledger, source, degraded)
+
+
+def _check_plan(plan: FeaturePlan, settings: Settings) -> list[str]:
+    """Compare the artefact's plan with the registry; an unreachable registry is a degradation, not a reason to refuse.
+
+    Raises:
+        SignatureMismatch: the registry was reached and says otherwise.
+    """
+    try:
+        registry = settings.registry_path.read_bytes()
+    except OSError:
+        return ["the feature registry cannot be read; the plan compiled into the artefact is used unchecked"]
+    current = compile_plan(registry, plan.service)
+    if current.digest != plan.digest:
+        difference = plan.difference(current)
+        raise SignatureMismatch(f"FeatureService {plan.service} is not what the model was trained on: {difference}")
+    return []
+
+
+def _sqlite_path(url: str) -> Path:
+    scheme, _, path = url.partition("///")
+    if scheme != "sqlite:":
+        raise SignatureMismatch(f"the ledger URL scheme {scheme} is not supported; use sqlite:///<path>")
+    return Path(path)

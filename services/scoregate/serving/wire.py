@@ -1,0 +1,114 @@
+"""Bytes → a valid request, or a problem that names every bad field at once and repeats no value."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from scoregate.contract import ScoreRequest
+from scoregate.errors import BadJson, FieldProblem, InvalidFields, UnsupportedMedia
+
+CLOCK_SKEW = timedelta(seconds=60)
+"""How far ahead of ours a caller's clock may be."""
+
+_VISIBLE = re.compile(r"^[\x21-\x7e]{1,255}$")
+
+
+def check_media_type(content_type: str | None) -> None:
+    """Accept application/json and nothing else.
+
+    Raises:
+        UnsupportedMedia: it is something else, or absent.
+    """
+    if (content_type or "").split(";", 1)[0].strip().lower() != "application/json":
+        raise UnsupportedMedia("Send the body as 'Content-Type: application/json'")
+
+
+def parse(body: bytes, request_type: type[ScoreRequest], now: datetime) -> ScoreRequest:
+    """Parse one request.
+
+    Raises:
+        BadJson: not JSON.
+        InvalidFields: JSON, but not a request.
+    """
+    try:
+        request = request_type.model_validate_json(body)
+    except ValidationError as problem:
+        raise _explain(problem) from None
+    check_times(request, now)
+    return request
+
+
+def parse_row(row: Any, request_type: type[ScoreRequest], now: datetime) -> ScoreRequest:
+    """Parse one row of a batch, already decoded, by the very rules of a single request. Raises as `parse` does."""
+    return parse(json.dumps(row).encode(), request_type, now)
+
+
+def check_times(request: ScoreRequest, now: datetime) -> None:
+    """Refuse dates and times in the future.
+
+    Raises:
+        InvalidFields: names every one.
+    """
+    late = []
+    for name, value in request:
+        if isinstance(value, datetime):
+            if value > now + CLOCK_SKEW:
+                late.append(name)
+        elif isinstance(value, date) and value > now.astimezone(UTC).date():
+            late.append(name)
+    if late:
+        fields = tuple(FieldProblem(f"/{name}", "must not be in the future") for name in late)
+        raise InvalidFields(_count(fields), fields=fields)
+
+
+def idempotency_key(raw: str | None) -> str | None:
+    """Check an Idempotency-Key header.
+
+    Raises:
+        InvalidFields: it is empty, long, or holds characters that are not visible ASCII.
+    """
+    if raw is not None and not _VISIBLE.match(raw):
+        field = FieldProblem("header:Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+        raise InvalidFields(_count((field,)), fields=(field,))
+    return raw
+
+
+def deadline_ms(raw: str | None, most_ms: int) -> int:
+    """Return the deadline of a request: X-Request-Deadline-Ms, never above the service's own.
+
+    Raises:
+        InvalidFields: it is not a whole number above 0.
+    """
+    if raw is None:
+        return most_ms
+    if not (raw.isascii() and raw.isdigit() and len(raw) < 10 and int(raw) > 0):
+        field = FieldProblem("header:X-Request-Deadline-Ms", "must be a whole number of milliseconds above 0")
+        raise InvalidFields(_count((field,)), fields=(field,))
+    return min(int(raw), most_ms)
+
+
+def _explain(problem: ValidationError) -> BadJson | InvalidFields:
+    errors = problem.errors(include_input=False, include_url=False, include_context=False)
+    if errors[0]["type"] == "json_invalid":
+        return BadJson(_without_value(errors[0]["msg"]))
+    fields = tuple(FieldProblem(_pointer(e["loc"]), _without_value(e["msg"])) for e in errors)
+    return InvalidFields(_count(fields), fields=fields)
+
+
+def _count(fields: tuple[FieldProblem, ...]) -> str:
+    return f"{len(fields)} field{'s' if len(fields) != 1 else ''} cannot be accepted; 'errors' names each"
+
+
+def _pointer(loc: tuple[int | str, ...]) -> str:
+    """RFC 6901; a name that the caller made up is cut, since it may be long."""
+    return "".join("/" + str(part)[:64].replace("~", "~0").replace("/", "~1") for part in loc)
+
+
+def _without_value(message: str) -> str:
+    """Drop what pydantic quotes of the input in a few messages."""
+    return re.sub(r"(, got|, input).*$", "", message)[:200]

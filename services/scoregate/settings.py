@@ -1,0 +1,84 @@
+"""The only reader of the environment: every setting, its default, its unit."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout (or, in an image, the folder that holds `services/`)."""
+
+
+class Settings(BaseSettings):
+    """Settings of one process, each from `SCOREGATE_<NAME>`; relative paths begin at the working directory."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SCOREGATE_", frozen=True, extra="ignore", protected_namespaces=(), populate_by_name=True
+    )
+
+    home: Path = Field(ROOT / ".scoregate", description="State folder of the local stack.")
+    env: str = Field(
+        "production", description="`production` or `development`; development allows rehearsals of faults."
+    )
+    project: str = Field("scoregate", description="Feast project, part of every online key.")
+    arm: str = Field("stable", description="`stable` or `canary`; said in answers, ledger and metrics.")
+    store_url: str = Field("redis://127.0.0.1:6390/0", description="Online store, Valkey or Redis.")
+    store_timeout_ms: float = Field(50.0, gt=0, description="Longest wait for one round trip to the online store.")
+    registry: Path | None = Field(None, description="Feast registry file; default <home>/registry.db.")
+    model_dir: Path | None = Field(
+        None, description="Artefact folder of this service; default the champion in <home>/models/<service>."
+    )
+    ledger_url: str | None = Field(None, description="Ledger; default sqlite:///<home>/ledger/<service>.db.")
+    keys_file: Path | None = Field(None, description="API keys, hashed; default <home>/keys.json.")
+    hash_key_file: Path | None = Field(
+        None, description="Secret for keyed hashes of identifiers; default <home>/hash.key."
+    )
+    max_body_bytes: int = Field(1_048_576, gt=0, description="Largest request body.")
+    max_in_flight: int = Field(256, gt=0, description="Requests in flight per process; above it 503.")
+    rate_per_s: float = Field(5_000.0, gt=0, description="Requests a second that one key may send to one process.")
+    deadline_ms: int = Field(1_000, gt=0, description="Default and longest deadline of a request.")
+    drain_s: float = Field(0.5, ge=0, description="Time between 'not ready' and closing the listener after SIGTERM.")
+    trace_ratio: float = Field(
+        0.01, ge=0, le=1, description="Share of root traces sampled here when no parent decided."
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "SCOREGATE_OTLP_ENDPOINT"),
+        description="OTLP/HTTP base URL that spans go to; none are exported without it.",
+    )
+    log_requests: bool = Field(True, description="One JSON log line per request.")
+    gateway_port: int = Field(8080, description="Local gateway, on 127.0.0.1.")
+    base_port: int = Field(
+        8100, description="First port of the local services; valkey and gateway internals follow from it."
+    )
+    train_rows: int = Field(
+        1_000_000, gt=0, description="Most good records that training looks at, and testing; a service may ask for fewer."
+    )
+    seed: int = Field(20_240_229, description="Seed of the generated data and of training.")
+
+    @cached_property
+    def data(self) -> Path:
+        """Offline data: event streams, facts, Feast sources."""
+        return self.home / "data"
+
+    @property
+    def registry_path(self) -> Path:
+        return self.registry or self.home / "registry.db"
+
+    @property
+    def keys_path(self) -> Path:
+        return self.keys_file or self.home / "keys.json"
+
+    @property
+    def hash_key_path(self) -> Path:
+        return self.hash_key_file or self.home / "hash.key"
+
+    def models(self, service: str) -> Path:
+        """Folder of a service's artefacts; `champion` in it names the one to serve."""
+        return self.home / "models" / service
+
+    def ledger(self, service: str) -> str:
+        return self.ledger_url or f"sqlite:///{self.home / 'ledger' / service}.db"

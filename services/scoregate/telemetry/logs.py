@@ -1,0 +1,25 @@
+"""JSON lines on standard error: events with fields, one per request, never an identifier, amount or feature."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TextIO
+
+
+class EventLog:
+    """Writes events of one service and arm."""
+
+    def __init__(self, service: str, arm: str, stream: TextIO | None = None) -> None:
+        self._fixed = {"service": service, "arm": arm}
+        self._stream = stream or sys.stderr
+
+    def event(self, name: str, **fields: str | float | None) -> None:
+        """Write one line; a full disk or a closed pipe must not fail a request."""
+        line = {"time": round(time.time(), 6), "event": name, **self._fixed, **fields}
+        try:
+            self._stream.write(json.dumps(line, separators=(",", ":")) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass

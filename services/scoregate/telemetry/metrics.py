@@ -1,0 +1,96 @@
+"""prometheus-client metrics of one serving process; labels never hold anything a caller chose."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess
+from prometheus_client.values import MultiProcessValue, ValueClass
+
+from scoregate.telemetry import names
+
+SCORE_BINS = 20
+
+
+class Metrics:
+    """Every metric of one service and arm. One instance per process: prometheus-client refuses a second series."""
+
+    def __init__(self, service: str, arm: str, registry: CollectorRegistry | None = None) -> None:
+        kw = {} if registry is None else {"registry": registry}
+        self._service, self._arm = service, arm
+        self._requests = Counter(names.REQUESTS, "Requests answered.", ["service", "route", "status", "arm"], **kw)
+        self._request_seconds = Histogram(
+            names.REQUEST_SECONDS,
+            "Time to answer a request.",
+            ["service", "route", "arm"],
+            buckets=names.LATENCY_BUCKETS_S,
+            **kw,
+        )
+        self._decisions = Counter(
+            names.DECISIONS, "Decisions.", ["service", "arm", "model", "outcome", "source", "rung"], **kw
+        )
+        self._score_bins = Counter(
+            names.SCORE_BINS, "Decisions by score bin.", ["service", "arm", "model", "bin"], **kw
+        )
+        self._degraded = Counter(
+            names.FEATURES_DEGRADED, "Views read stale or missing.", ["service", "arm", "view", "status"], **kw
+        )
+        stages = Histogram(
+            names.STAGE_SECONDS,
+            "Time in one stage of a decision.",
+            ["service", "stage", "arm"],
+            buckets=names.LATENCY_BUCKETS_S,
+            **kw,
+        )
+        self._stages = {
+            span: stages.labels(service, span, arm)
+            for span in (names.SPAN_FEATURES, names.SPAN_MODEL, names.SPAN_POLICY, names.SPAN_LEDGER)
+        }
+        gauge = {"multiprocess_mode": "livesum", **kw}
+        self.in_flight = Gauge(names.IN_FLIGHT, "Requests being worked on.", ["service", "arm"], **gauge).labels(
+            service, arm
+        )
+        self._auth = Counter(names.AUTH_FAILURES, "Refused keys.", ["service", "reason"], **kw)
+        self._shed = Counter(names.SHED, "Requests refused before work was done.", ["service", "reason"], **kw)
+        latest = {"multiprocess_mode": "mostrecent", **kw}
+        self.ready = Gauge(names.READY, "1 when the process is ready.", ["service", "arm"], **latest).labels(
+            service, arm
+        )
+        self._model_info = Gauge(
+            names.MODEL_INFO, "What is served.", ["service", "arm", "model", "version", "policy"], **latest
+        )
+        self._build_info = Gauge(names.BUILD_INFO, "What runs.", ["version"], **latest)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        self._requests.labels(self._service, route, str(status), self._arm).inc()
+        self._request_seconds.labels(self._service, route, self._arm).observe(seconds)
+
+    def decision(self, model: str, outcome: str, source: str, rung: str, score: float | None) -> None:
+        self._decisions.labels(self._service, self._arm, model, outcome, source, rung).inc()
+        if score is not None:
+            self._score_bins.labels(
+                self._service, self._arm, model, f"{min(int(score * SCORE_BINS), SCORE_BINS - 1):02d}"
+            ).inc()
+
+    def degraded(self, view: str, status: str) -> None:
+        self._degraded.labels(self._service, self._arm, view, status).inc()
+
+    def stage(self, span: str, seconds: float) -> None:
+        self._stages[span].observe(seconds)
+
+    def auth_failure(self, reason: str) -> None:
+        self._auth.labels(self._service, reason).inc()
+
+    def shed(self, reason: str) -> None:
+        self._shed.labels(self._service, reason).inc()
+
+    def serves(self, model: str, version: str, policy: str, build: str) -> None:
+        self._model_info.labels(self._service, self._arm, model, version, policy).set(1)
+        self._build_info.labels(build).set(1)
+
+
+def exposition(registry: CollectorRegistry) -> CollectorRegistry:
+    """Return the registry to expose: this process's, or the sum over its sibling workers where there are several."""
+    if ValueClass is MultiProcessValue or getattr(ValueClass, "__name__", "") == "MmapedValue":
+        merged = CollectorRegistry()
+        multiprocess.MultiProcessCollector(merged)
+        return merged
+    return registry

@@ -1,0 +1,145 @@
+"""Makes features ready: data up to now, the Feast repository applied, the online store filled; and joins history."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import errno
+import hashlib
+import io
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from scoregate import catalog
+from scoregate.errors import ScoregateError
+from scoregate.features.plan import read_registry
+from scoregate.hashing import KeyedHash
+from scoregate.settings import ROOT, Settings
+from scoregate.training import load, streams, tilelog
+from scoregate.training.streams import DEMO, Period, Say
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from feast import FeatureStore, RepoConfig
+
+REPO = ROOT / "feature_repo"
+
+
+def features(
+    settings: Settings, on_progress: Say = lambda _: None, *, until: dt.datetime | None = None, period: Period = DEMO
+) -> None:
+    """Bring data, registry and online store up to `until` (aware; now if absent), making only what is missing.
+
+    Raises:
+        StoreUnavailable: the online store does not answer.
+        ScoregateError: the disk is full, or the repository cannot be applied.
+    """
+    until = until or dt.datetime.now(dt.UTC)
+    services = catalog.services()
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        KeyedHash.create(settings.hash_key_path)
+        with streams.Workers() as workers:
+            with _applied(settings, on_progress):
+                streams.ensure(settings, services, until, period, workers=workers, say=on_progress)
+            registry = read_registry(settings.registry_path)
+            tilelog.ensure(settings, registry, until, period, workers=workers, say=on_progress)
+    except OSError as problem:
+        if problem.errno != errno.ENOSPC:
+            raise
+        raise ScoregateError(f"the disk is full: free some space, then run this again ({settings.data})") from problem
+    load.load(settings, registry, until, on_progress)
+
+
+def historical(settings: Settings, feature_service: str, entity_df: pd.DataFrame) -> pa.Table:
+    """Return the requests, in their order, with every view of a FeatureService as of each one's `event_timestamp`.
+
+    Feature columns are named `<view>__<feature>`; null where the entity had no row, or only one too old.
+    """
+    store = feature_store(settings)
+    job = store.get_historical_features(entity_df, store.get_feature_service(feature_service), full_feature_names=True)
+    return job.to_arrow()
+
+
+def feature_store(settings: Settings) -> FeatureStore:
+    """Open the Feast store of these settings. Importing Feast takes seconds."""
+    from feast import FeatureStore
+
+    return FeatureStore(config=repo_config(settings))
+
+
+def repo_config(settings: Settings) -> RepoConfig:
+    """Return what `feature_repo/feature_store.yaml` says, with the places that the settings name."""
+    from feast import RepoConfig
+
+    return RepoConfig(
+        project=settings.project,
+        provider="local",
+        registry=str(settings.registry_path.resolve()),
+        online_store={"type": "redis", "connection_string": connection_string(settings.store_url)},
+        offline_store={
+            "type": "scoregate.features.offline.AsofDuckDBOfflineStore",
+            "root": str(settings.data.resolve()),
+        },
+        entity_key_serialization_version=3,
+        repo_path=REPO,
+    )
+
+
+def connection_string(store_url: str) -> str:
+    """Write a Redis URL the way Feast wants it: `host:port,db=0,…`."""
+    url = urlsplit(store_url)
+    options = {
+        "db": url.path.strip("/") or "0",
+        "username": unquote(url.username or ""),
+        "password": unquote(url.password or ""),
+        "ssl": "true" if url.scheme == "rediss" else "",
+    }
+    return ",".join([f"{url.hostname}:{url.port or 6379}", *(f"{k}={v}" for k, v in options.items() if v)])
+
+
+@contextlib.contextmanager
+def _applied(settings: Settings, say: Say) -> Any:
+    """Apply the repository if it is not what the registry was made from, beside what is done meanwhile."""
+    note = settings.registry_path.with_name(settings.registry_path.name + ".applied")
+    if note.exists() and note.read_text() == _made_from(settings):
+        yield
+        return
+    # In a process of its own: Feast changes the working directory, and keeps modules of an older repository loaded.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        applying = pool.submit(_apply, settings)
+        yield
+        applying.result()
+    note.write_text(_made_from(settings))
+    say("feature repository applied")
+
+
+def _apply(settings: Settings) -> None:
+    """Do what `feast apply` does. Rows in the online store stay, unless a view is gone from the repository."""
+    from feast.repo_operations import apply_total
+
+    sys.path.append(str(REPO))
+    os.umask(0o077)
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(told):
+            apply_total(repo_config(settings), REPO, skip_source_validation=True)
+    except (Exception, SystemExit) as problem:
+        # Feast's own exceptions do not survive the way to another process.
+        said = told.getvalue().strip().splitlines()[-1:] or [""]
+        raise ScoregateError(f"the feature repository cannot be applied: {problem} {said[0]}".strip()) from None
+
+
+def _made_from(settings: Settings) -> str:
+    """Digest the registry together with all that it is made from: either may have been changed by somebody else."""
+    digest = hashlib.sha256(f"{version('feast')} {settings.project}".encode())
+    windows = ROOT / "services" / "scoregate" / "features" / "windows.py"
+    for file in [*sorted(REPO.glob("*.py")), REPO / "feature_store.yaml", windows, settings.registry_path]:
+        digest.update(f"\0{file.name}\0".encode() + (file.read_bytes() if file.exists() else b""))
+    return digest.hexdigest()

@@ -1,0 +1,105 @@
+"""What cannot work is refused, in a sentence that names the key."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+Helm = Callable[..., subprocess.CompletedProcess[str]]
+
+SENTENCES = {
+    "services=null": "services is empty: name at least one service, such as `services.fraud: {}`.",
+    "services.fraud.canary.weight=10": (
+        "services.fraud.canary.weight is 10, but there is no canary to send traffic to: "
+        "set services.fraud.canary.tag, digest or model, or set the weight to 0."
+    ),
+    "services.kyc.canary.tag=2,services.kyc.canary.weight=101": (
+        "services.kyc.canary.weight is 101: it must be a percentage from 0 to 100."
+    ),
+    "services.kyc.canary.tag=2,services.kyc.canary.weight=-1": (
+        "services.kyc.canary.weight is -1: it must be a percentage from 0 to 100."
+    ),
+    "services.fraud.canary.tag=0.1.0": (
+        "services.fraud.canary is the same as stable (image scoregate/fraud:0.1.0, model fraud), "
+        "so there is nothing to compare: change its tag, digest or model, or remove it."
+    ),
+    "services.fraud.settings.home=/data": (
+        "services.fraud.settings.home belongs to the chart, which sets it from other values: remove it."
+    ),
+    "services.fraud.autoscaling.enabled=true,services.fraud.autoscaling.maxReplicas=1": (
+        "services.fraud.autoscaling.maxReplicas is 1, "
+        "which is less than the replicas to start from: raise it to at least 2."
+    ),
+    "gateway.parentRefs=null": (
+        "gateway.create is false and gateway.parentRefs is empty, so no traffic would arrive: "
+        "name the Gateway that carries the routes, or let the chart make one."
+    ),
+    "gateway.create=true": (
+        "gateway.create is true and gateway.parentRefs is not empty: "
+        "choose one, so that it is clear which Gateway carries the routes."
+    ),
+    "keys.existingSecret=": (
+        "keys.existingSecret is empty, and without API keys the door opens to nobody: "
+        "name a Secret that holds keys.json."
+    ),
+    "hashKey.existingSecret=": (
+        "hashKey.existingSecret is empty, and without a hash key no identifier can be recorded: "
+        "name a Secret that holds hash.key."
+    ),
+    "onlineStore.url=": (
+        "onlineStore.url and onlineStore.existingSecret are both empty, so there would be no features: set one of them."
+    ),
+    "ledger.sqlite.existingClaim=": (
+        "ledger names no place to record decisions: set ledger.url.existingSecret or ledger.sqlite.existingClaim, "
+        "or accept with ledger.sqlite.ephemeral=true that a pod takes its decisions with it."
+    ),
+    "ledger.sqlite.ephemeral=true": (
+        "ledger names more than one place to record decisions: "
+        "keep one of ledger.url.existingSecret, ledger.sqlite.existingClaim and ledger.sqlite.ephemeral."
+    ),
+}
+
+
+@pytest.mark.parametrize("change", SENTENCES)
+def test_refused_in_a_sentence(helm: Helm, change: str) -> None:
+    """One wrong value over a case that works is refused, and nothing else is complained of."""
+    refused = helm("default", "--skip-schema-validation", f"--set={change}")
+
+    assert refused.returncode != 0
+    assert [f"- {SENTENCES[change]}"] == [line for line in refused.stderr.splitlines() if line.startswith("- ")]
+
+
+def test_long_release_name(helm: Helm) -> None:
+    """A release whose objects' names would be cut off is refused."""
+    refused = helm("minimal", release="r" * 52)
+
+    assert f"- The release name {'r' * 52} is too long for services.fraud" in refused.stderr
+
+
+def test_every_problem_at_once(helm: Helm) -> None:
+    """The chart without any values says everything that is missing, so that one look is enough."""
+    refused = helm(None)
+
+    assert refused.returncode != 0
+    assert 4 == sum(line.startswith("- ") for line in refused.stderr.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("services.fraud.canary.weight=101", "maximum: got 101, want 100"),
+        ("services.fraud.canary.weight=ten", "got string, want integer"),
+        ("services.fraud.canary.wieght=10", "additional properties 'wieght' not allowed"),
+        ("services.Fraud.model=a", "'Fraud' does not match pattern"),
+        ("podSecurity.runAsUser=0", "minimum: got 0, want 1"),
+        ("keys.exsistingSecret=a", "additional properties 'exsistingSecret' not allowed"),
+    ],
+)
+def test_schema_refuses(helm: Helm, change: str, complaint: str) -> None:
+    """A misspelt key, a wrong type or a value out of range never reaches a template."""
+    refused = helm("default", f"--set={change}")
+
+    assert refused.returncode != 0
+    assert complaint in refused.stderr

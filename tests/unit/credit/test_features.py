@@ -1,0 +1,103 @@
+"""The credit vector: terms against facts, and nan where a fact is absent."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from credit.contract import EXAMPLE, Request
+from credit.features import FEATURES, MOST, entities, vector
+from credit.train import PROBLEM
+from scoregate.features import FeatureRow, Status, ViewRow
+
+FACTS: dict[str, Any] = {
+    "seniority_years": 17,
+    "home": "rent",
+    "records": False,
+    "job": "fixed",
+    "expenses": 50.0,
+    "income": 150.0,
+    "assets": 2_000.0,
+    "debt": 500.0,
+}
+
+
+def named(facts: dict[str, Any] | None = None, **terms: Any) -> dict[str, float]:
+    request = Request.model_validate({**EXAMPLE, "amount_minor": 120_000, "price_minor": 160_000, **terms})
+    row = FeatureRow({"applicant_facts": ViewRow({**FACTS, **(facts or {})}, Status.FRESH, 0.0)})
+    return dict(zip(FEATURES, vector(request, row, 0.0), strict=True))
+
+
+def test_the_loan_is_compared_with_price_income_and_assets() -> None:
+    """Ratios are what their names say, with money of facts in major and of requests in minor units."""
+    values = named(term_months=24)
+
+    assert 0.75 == values["loan_to_price"]
+    assert 5_000.0 == values["instalment_minor"]
+    assert (0.5, 1 / 3, 8.0) == (
+        values["instalment_to_disposable"],
+        pytest.approx(values["instalment_to_income"]),
+        values["loan_to_income"],
+    )
+    assert (0.25, 2_000 / 1_200) == (values["debt_to_assets"], values["assets_to_loan"])
+
+
+def test_an_instalment_that_nothing_is_left_for_is_the_worst_and_not_the_best() -> None:
+    """A negative rest must not turn the ratio round."""
+    assert MOST == named({"expenses": 150.0})["instalment_to_disposable"]
+    assert MOST == named({"expenses": 170.0})["instalment_to_disposable"]
+    assert MOST == named({"assets": 0.0})["debt_to_assets"]
+    assert 0.0 == named({"assets": 0.0, "debt": 0.0})["debt_to_assets"]
+
+
+def test_absent_facts_are_nan_and_counted() -> None:
+    """Whatever needs the fact is nan, the rest stands, and the policy can see how many are absent."""
+    values = named({"income": None, "home": "ignore"})
+    gone = {"income", "disposable", "loan_to_income", "instalment_to_disposable", "instalment_to_income"}
+    homes = {name for name in FEATURES if name.startswith("home_is_")}
+
+    assert gone | homes == {name for name, value in values.items() if math.isnan(value)}
+    assert 2.0 == values["absent_facts"]
+    assert 0.0 == named()["absent_facts"]
+
+
+def test_without_the_view_only_the_terms_are_known() -> None:
+    """An unreachable store leaves the request itself, and eight absent facts."""
+    values = dict(zip(FEATURES, vector(Request.model_validate(EXAMPLE), FeatureRow(), 0.0), strict=True))
+    terms = {"amount_minor", "price_minor", "term_months", "instalment_minor", "loan_to_price", "absent_facts"}
+
+    assert terms == {name for name, value in values.items() if not math.isnan(value)}
+    assert 8.0 == values["absent_facts"]
+
+
+def test_kinds_are_one_hot() -> None:
+    """Exactly one home and one job is 1; an unknown kind is none of them."""
+    values, other = named(), named({"job": "astronaut"})
+
+    assert (1.0, 1.0) == (values["home_is_rent"], values["job_is_fixed"])
+    assert 1.0 == sum(values[name] for name in FEATURES if name.startswith("home_is_"))
+    assert 0.0 == sum(other[name] for name in FEATURES if name.startswith("job_is_"))
+
+
+def test_facts_are_read_by_the_applicant() -> None:
+    """There is one entity."""
+    assert {"applicant_id": EXAMPLE["applicant_id"]} == entities(Request.model_validate(EXAMPLE), "{}{}".format)
+
+
+def test_constraints_name_features() -> None:
+    """A constraint on a feature that does not exist would be silently without effect."""
+    assert set() == set(PROBLEM.monotone) - set(FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("fact", "better"), [("income", 300.0), ("assets", 9_000.0), ("debt", 0.0), ("expenses", 20.0)]
+)
+def test_a_better_fact_moves_every_constrained_feature_the_good_way(fact: str, better: float) -> None:
+    """With the constraints this makes it impossible that a better fact raises the probability of default."""
+    worse, improved = named(), named({fact: better})
+
+    moved = {name: improved[name] - worse[name] for name in FEATURES if improved[name] != worse[name]}
+    assert moved
+    assert all(change * PROBLEM.monotone[name] < 0 for name, change in moved.items())

@@ -1,0 +1,68 @@
+"""What Traefik is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scoregate.local.traefik import GatewayLimits, service_config, shared_config, static_config
+
+SERVICES_OWN = {"400", "401", "403", "404", "405", "409", "415", "422", "500", "503"}
+
+
+def test_no_status_of_the_services_own_is_replaced() -> None:
+    """A problem that carries the service's details must pass."""
+
+    replaced = set(shared_config(problems_port=1)["http"]["middlewares"]["problems"]["errors"]["status"])
+
+    assert set() == replaced & SERVICES_OWN
+
+
+def test_problem_pages_see_no_key() -> None:
+    """Of a refused request only its id goes to the pages, never its Authorization."""
+
+    errors = shared_config(problems_port=1)["http"]["middlewares"]["problems"]["errors"]
+
+    assert ["X-Request-Id"] == errors["errorRequestHeaders"]
+
+
+def test_bodies_never_touch_the_disk() -> None:
+    """What may be buffered at all is buffered in memory: bodies are personal data."""
+
+    body = shared_config(problems_port=1, limits=GatewayLimits(max_body_bytes=77))["http"]["middlewares"]["body"]
+
+    assert (77, 77) == (body["buffering"]["maxRequestBodyBytes"], body["buffering"]["memRequestBodyBytes"])
+
+
+def test_arm_without_weight_is_left_out() -> None:
+    """An arm of weight 0 in the file can hang Traefik for good; its port and weight are kept in the note."""
+
+    config = service_config("fraud", {"stable": 1, "canary": 2}, {"stable": 100, "canary": 0})
+
+    assert "fraud-canary" not in config["http"]["services"]
+    assert {"stable": 1, "canary": 2} == config["scoregate"]["ports"]
+
+
+def test_service_without_arms_leads_to_the_503_page() -> None:
+    """A weighted service of nothing would be refused by Traefik, and its route with it."""
+
+    config = service_config("fraud", {}, {})
+
+    assert "unavailable" == config["http"]["services"]["fraud"]["failover"]["service"]
+
+
+def test_gateway_shows_nothing_of_its_own() -> None:
+    """No API, no dashboard, no ping; metrics on a port of their own."""
+
+    config = static_config(Path("/routes"), port=1, metrics_port=2)
+
+    assert set() == {"api", "ping"} & set(config)
+    assert "metrics" == config["metrics"]["prometheus"]["entryPoint"]
+
+
+def test_traces_only_where_somebody_receives_them() -> None:
+    """Without an endpoint nothing is traced; with one, spans go to its OTLP path."""
+
+    traced = static_config(Path("/routes"), port=1, otlp_endpoint="http://127.0.0.1:4318/")
+
+    assert "tracing" not in static_config(Path("/routes"), port=1)
+    assert "http://127.0.0.1:4318/v1/traces" == traced["tracing"]["otlp"]["http"]["endpoint"]

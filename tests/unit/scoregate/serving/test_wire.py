@@ -1,0 +1,106 @@
+"""Parsing: every bad field at once, and nothing of anybody's repeated."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import toy
+from scoregate.errors import BadJson, InvalidFields, UnsupportedMedia
+from scoregate.serving import wire
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def problems(body: bytes) -> dict[str, str]:
+    with pytest.raises(InvalidFields) as caught:
+        wire.parse(body, toy.Request, NOW)
+    return {field.pointer: field.detail for field in caught.value.fields}
+
+
+def test_names_every_bad_field_at_once() -> None:
+    """Wrong type, out of range, missing and unknown are all in one problem."""
+    body = json.dumps({"payer_id": 7, "amount_minor": -5, "surprise": 1}).encode()
+
+    assert {"/payment_id", "/payer_id", "/amount_minor", "/surprise"} == problems(body).keys()
+
+
+def test_repeats_no_value() -> None:
+    """A secret in any field, of any type, is not in the problem."""
+    secret = "jane.doe-4929"
+    for field in ("payment_id", "payer_id", "amount_minor", "event_at"):
+        with pytest.raises(InvalidFields) as caught:
+            wire.parse(toy.body(**{field: {secret: [secret]}}), toy.Request, NOW)
+
+        assert secret not in json.dumps(caught.value.as_problem())
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"a":1}}', b"[" * 10_000])
+def test_what_is_not_json_is_said_to_be(body: bytes) -> None:
+    """Empty, cut, wrongly encoded or endless bodies are malformed, not a crash."""
+    with pytest.raises(BadJson):
+        wire.parse(body, toy.Request, NOW)
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"3", b'"x"'])
+def test_json_that_is_no_object_is_a_bad_body(body: bytes) -> None:
+    """Valid JSON of another shape is a field problem of the whole body."""
+
+    assert [""] == list(problems(body))
+
+
+def test_the_future_is_refused_beyond_the_skew() -> None:
+    """A caller's clock may be a minute ahead, no more."""
+    allowed = NOW + wire.CLOCK_SKEW
+    wire.parse(toy.body(event_at=allowed.isoformat()), toy.Request, NOW)
+
+    late = allowed + timedelta(seconds=1)
+
+    assert {"/event_at": "must not be in the future"} == problems(toy.body(event_at=late.isoformat()))
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    """A local time would be counted into the wrong tile."""
+
+    assert ["/event_at"] == list(problems(toy.body(event_at="2026-03-01T10:00:00")))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_crash_the_parser(body: bytes) -> None:
+    """Whatever comes in is a request or one of two problems."""
+    with suppress(BadJson, InvalidFields):
+        wire.parse(body, toy.Request, NOW)
+
+
+@pytest.mark.parametrize("media", [None, "", "text/plain", "application/jsonp", "multipart/form-data"])
+def test_only_json_is_taken(media: str | None) -> None:
+    """Anything but application/json is refused by its type."""
+    with pytest.raises(UnsupportedMedia):
+        wire.check_media_type(media)
+
+
+def test_a_charset_is_no_other_type() -> None:
+    """Parameters of the media type do not matter."""
+    wire.check_media_type("Application/JSON; charset=utf-8")
+
+
+@pytest.mark.parametrize("raw", ["0", "-1", "1.5", "x", "", "9" * 30, "²"])
+def test_a_deadline_is_a_whole_number(raw: str) -> None:
+    """Anything else names the header."""
+    with pytest.raises(InvalidFields):
+        wire.deadline_ms(raw, 1000)
+
+
+def test_a_deadline_is_never_above_the_limit() -> None:
+    """The service's own limit holds; without a header it is the default."""
+
+    assert (20, 1000, 1000) == (
+        wire.deadline_ms("20", 1000),
+        wire.deadline_ms("5000", 1000),
+        wire.deadline_ms(None, 1000),
+    )

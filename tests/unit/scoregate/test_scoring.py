@@ -1,0 +1,164 @@
+"""The scoring path over memory adapters: what is said when something is stale, missing, unknown or dead."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+import toy
+from scoregate.errors import GoldenMismatch, KeyReused, UnknownEntity
+from scoregate.features import Status
+from scoregate.features.memory import MemoryFeatures
+from scoregate.hashing import KeyedHash
+from scoregate.ledger.memory import MemoryLedger
+from scoregate.models.artefact import Artefact
+from scoregate.scoring import Asked, Decided, Scorer, check_goldens
+from scoregate.telemetry.metrics import Metrics
+from scoregate.telemetry.tracing import NoTracing
+
+
+def scorer(source: MemoryFeatures, ledger: MemoryLedger | None = None) -> tuple[Scorer, MemoryLedger]:
+    ledger = ledger or MemoryLedger("toy")
+    metrics = Metrics("toy", "stable", CollectorRegistry())
+    return Scorer(toy.artefact(), toy.CODE, source, ledger, KeyedHash(b"k" * 32), metrics, arm="stable"), ledger
+
+
+def decide(subject: Scorer, **changes: Any) -> tuple[dict[str, Any], Decided]:
+    request = toy.Request.model_validate_json(toy.body(**changes))
+    asked = Asked(request, None, toy.NOW_S, NoTracing().begin(None, "", {}))
+    decided = asyncio.run(subject.decide(asked))
+    return json.loads(decided.answer), decided
+
+
+def test_fresh_features_answer_by_the_model() -> None:
+    """Everything there: full confidence, source model, nothing stale or missing, and the score is the forest's."""
+    answer, _ = decide(scorer(toy.source())[0])
+    expected = float(toy.artefact().forest.predict(np.array([[2000, 5000, 1]], dtype=np.float32))[0])
+
+    assert ("model", "full", {"stale": [], "missing": []}) == (
+        answer["source"],
+        answer["confidence"],
+        answer["features"],
+    )
+    assert answer["score"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_stale_view_is_said_and_never_mildest() -> None:
+    """Older than its view's largest age: in the answer, low confidence, at least review."""
+    answer, _ = decide(scorer(toy.source(at_s=toy.NOW_S - 100))[0])
+
+    assert ["payer_tiles"] == answer["features"]["stale"]
+    assert ("low", "review") == (answer["confidence"], answer["outcome"])
+
+
+def test_an_emptied_store_reads_as_missing_not_as_zero() -> None:
+    """Without its marker a store that answers says nothing about anybody, and nobody is unknown to it."""
+    source = toy.source(marked=False)
+    source.rows.clear()
+    answer, _ = decide(scorer(source)[0])
+
+    assert ["payer_facts", "payer_tiles"] == answer["features"]["missing"]
+    assert "approve" != answer["outcome"]
+
+
+def test_no_tile_in_a_whole_store_reads_zero() -> None:
+    """Nothing happened, and that is known: fresh, and the count is 0."""
+    source = toy.source()
+    del source.rows["payer_tiles", ("known",)]
+    row = asyncio.run(source.read({"payer_id": "known"}, toy.NOW_S))
+
+    assert Status.FRESH == row.views["payer_tiles"].status
+    assert 0.0 == toy.vector(toy.Request(**toy.EXAMPLE), row, toy.NOW_S)[2]
+
+
+def test_an_unknown_payer_is_the_callers_problem() -> None:
+    """A whole store that does not know the payer: refused, naming the field and not its value."""
+    with pytest.raises(UnknownEntity) as caught:
+        decide(scorer(toy.source())[0], payer_id="stranger")
+
+    assert ["/payer_id"] == [field.pointer for field in caught.value.fields]
+    assert "stranger" not in json.dumps(caught.value.as_problem())
+
+
+def test_a_dead_store_is_answered_by_rules() -> None:
+    """The next rung: no score, source fallback, every view missing, never the mildest outcome."""
+    source = toy.source()
+    source.down = True
+    answer, decided = decide(scorer(source)[0])
+
+    assert (None, "fallback", "review", "rules") == (
+        answer["score"],
+        answer["source"],
+        answer["outcome"],
+        decided.rung,
+    )
+
+
+def test_rules_hold_without_a_store() -> None:
+    """What the request alone shows still counts."""
+    source = toy.source()
+    source.down = True
+
+    assert "decline" == decide(scorer(source)[0], amount_minor=600_000)[0]["outcome"]
+
+
+def test_the_answer_is_in_the_ledger_byte_for_byte() -> None:
+    """The recorded entry holds the answer, the vector and no raw person."""
+    subject, ledger = scorer(toy.source())
+    answer, decided = decide(subject)
+    recorded = asyncio.run(ledger.get(answer["decision_id"]))
+    assert recorded is not None
+
+    assert decided.answer == recorded.entry.answer
+    assert [2000.0, 5000.0, 1.0] == np.frombuffer(recorded.entry.vector, "<f8").tolist()
+    assert "known" not in repr(recorded.entry.personal)
+
+
+def test_the_same_payment_is_one_decision() -> None:
+    """A repeated request gets the first answer; the same payment with another amount is refused."""
+    subject, ledger = scorer(toy.source())
+    _, first = decide(subject)
+    _, again = decide(subject)
+
+    assert (first.answer, True) == (again.answer, again.replayed)
+    assert 1 == asyncio.run(ledger.count())
+    with pytest.raises(KeyReused):
+        decide(subject, amount_minor=2_001)
+
+
+def test_reasons_are_given_when_the_outcome_is_not_mildest() -> None:
+    """Many payments today: not approved, and velocity is named in plain words."""
+    answer, _ = decide(scorer(toy.source(payments_today=12))[0], amount_minor=8_000)
+
+    assert "approve" != answer["outcome"]
+    assert "velocity" in [reason["code"] for reason in answer["reasons"]]
+
+
+def golden(**changes: Any) -> Artefact:
+    row = {"payer_facts": {"values": {"limit_minor": 5000}, "status": "fresh", "age_s": 1.0}}
+    row["payer_tiles"] = {"values": {"hours": []}, "status": "fresh", "age_s": 1.0}
+    whole = toy.artefact()
+    score = float(whole.forest.predict(np.array([[2000, 5000, 0]], dtype=np.float32))[0])
+    case = {"request": toy.EXAMPLE, "views": row, "at_s": toy.NOW_S, "vector": [2000.0, 5000.0, 0.0], "score": score}
+    case["outcome"] = "approve"
+    return Artefact(whole.digest, whole.signature, whole.forest, whole.policy, [{**case, **changes}], {})
+
+
+def test_goldens_that_agree_pass() -> None:
+    """The same vector, score and outcome as the model was accepted with."""
+    check_goldens(golden(), toy.CODE, toy.Request)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"vector": [2000.0, 5000.0, 1.0]}, {"score": 0.5}, {"outcome": "decline"}, {"vector": [2000.0, None, 0.0]}],
+)
+def test_a_golden_that_differs_stops_the_service(change: dict[str, Any]) -> None:
+    """Another vector, score or outcome than the model was accepted with is never served."""
+    with pytest.raises(GoldenMismatch):
+        check_goldens(golden(**change), toy.CODE, toy.Request)
