@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 
 from pydantic import AliasChoices, Field
@@ -55,11 +54,13 @@ class Settings(BaseSettings):
         8100, description="First port of the local services; valkey and gateway internals follow from it."
     )
     train_rows: int = Field(
-        1_000_000, gt=0, description="Most good records that training looks at, and testing; a service may ask for fewer."
+        1_000_000,
+        gt=0,
+        description="Most good records that training looks at, and testing; a service may ask for fewer.",
     )
     seed: int = Field(20_240_229, description="Seed of the generated data and of training.")
 
-    @cached_property
+    @property
     def data(self) -> Path:
         """Offline data: event streams, facts, Feast sources."""
         return self.home / "data"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from conftest import ROOT, Stack
 from scoregate import catalog
 

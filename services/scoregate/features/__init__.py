@@ -8,7 +8,6 @@ online.py       reads it from Valkey, one round trip
 memory.py       the same port from a dict, for tests
 offline.py      Feast's DuckDB store with as-of joins                (extra: train)
 feast.py        the same port through Feast's SDK, as the oracle     (extra: train)
-transforms.py   small pure functions that request-time features are made of
 """
 
 from __future__ import annotations

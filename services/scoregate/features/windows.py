@@ -117,7 +117,8 @@ class Windows:
     def since_last_s(self) -> float:
         """Seconds since the last event before the request; nan without one in the kept history."""
         last_us = self._tiles.get("last_event_us")
-        if not isinstance(last_us, int) or last_us == 0:
+        oldest_day = int(self._at_s // GRAIN_S["days"]) - KEPT["days"] + 1
+        if not isinstance(last_us, int) or last_us < oldest_day * GRAIN_S["days"] * 1_000_000:
             return math.nan
         return max(self._at_s - last_us / 1e6, 0.0)
 

@@ -7,6 +7,7 @@ and `keyed`, which adds the hashed columns that views key on. Services with the 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +32,7 @@ Task = tuple[str, int, Callable[..., None], tuple[Any, ...]]
 
 DAY_US: Final = 86_400_000_000
 FACTS: Final = "facts"
+NOT_DATA: Final = frozenset(("__init__.py", "contract.py", "features.py", "service.py", "train.py"))
 FEW_DAYS: Final = 6
 _DAYS_PER_TASK: Final = 13
 
@@ -71,7 +73,7 @@ def ensure(
         stream = offered.get("STREAM")
         if stream is not None and stream not in written:
             written.add(stream)
-            keep(settings.data / stream, f"{settings.seed} {key_id if 'keyed' in offered else ''}")
+            keep(settings.data / stream, f"{settings.seed} {key_id if 'keyed' in offered else ''} {generator(service)}")
             missing = missing_days(settings.data / stream, days)
             tasks += _tasks(stream, missing, _write_days, settings, service, until)
         if "facts" in offered:
@@ -80,6 +82,15 @@ def ensure(
                 # All in one worker: what states the facts may take longer to import than to run.
                 tasks.insert(0, (FACTS, len(missing), _write_facts, (settings, service, missing)))
     workers.run(tasks, say)
+
+
+def generator(service: str) -> str:
+    """Digest the code that makes a service's data: another generator's days do not belong beside the old ones."""
+    digest = hashlib.sha256()
+    for file in sorted((catalog.ROOT / service).glob("*.py")):
+        if file.name not in NOT_DATA:
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def days_until(until: dt.datetime, count: int) -> list[dt.date]:

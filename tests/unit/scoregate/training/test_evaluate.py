@@ -43,6 +43,14 @@ def test_a_score_that_knows_everything_is_perfect() -> None:
     assert {**dict.fromkeys(METRICS, 1.0), "brier": 0.0} == measure(label, label.astype(np.float64))
 
 
+def test_a_share_of_false_positives_equal_to_the_limit_is_within_it() -> None:
+    """One good record of 200 above the bad ones is 0.5 %, and still counts."""
+    label = np.array([0] + [1] * 10 + [0] * 199)
+    score = np.array([0.9] + [0.8] * 10 + [0.1] * 199)
+
+    assert 1.0 == measure(label, score)["recall_at_fpr"]
+
+
 def test_one_class_alone_has_no_metrics() -> None:
     """Without a bad record nothing can be measured, and that is said as nan."""
     assert np.isnan(list(measure(np.zeros(5, np.int64), np.linspace(0, 1, 5)).values())).all()
