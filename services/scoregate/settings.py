@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     train_rows: int = Field(
         1_000_000,
         gt=0,
-        description="Most good records that training looks at, and testing; a service may ask for fewer.",
+        description="Most good records to train and to test on; a service may ask for fewer.",
     )
     seed: int = Field(20_240_229, description="Seed of the generated data and of training.")
 
