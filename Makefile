@@ -1,7 +1,7 @@
 # scoregate: `make up` starts everything on this machine, `make test` checks it. Both need only Python and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-all check format lock clean
+.PHONY: help up down status test test-containers check load format lock clean
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -14,6 +14,12 @@ LOCAL_READY := $(VENV)/.local-$(call digest,$(REQ)/local.lock $(REQ)/uv.lock pyp
 DEV_READY   := $(VENV)/.dev-$(call digest,$(REQ)/dev.lock $(REQ)/helm.lock $(REQ)/uv.lock pyproject.toml)
 
 # All but those that need a container engine.
+LOAD_READY  := $(VENV)/.load-$(call digest,$(REQ)/load.lock $(REQ)/uv.lock)
+
+USERS    := 12
+RUN_TIME := 20s
+LIMITS   := loadtest/limits.toml
+
 TESTS := tests/unit tests/contract tests/model tests/service tests/stack tests/chart tests/test_house.py
 
 # uv takes the machine's Python and its certificates, and the index that pip was told of.
@@ -43,8 +49,13 @@ check: $(DEV_READY) ## lint, format, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-all: test ## those too that build images and start them; needs a Docker engine
+test-containers: $(DEV_READY) ## the tests that build images and start them; needs a Docker engine
 	$(BIN)/python -m pytest tests/container
+
+load: $(LOAD_READY) ## put load on what `make up` started; USERS, RUN_TIME and LIMITS are yours to set
+	@mkdir -p loadtest/report
+	$(BIN)/locust -f loadtest/locustfile.py --headless --only-summary --users $(USERS) --spawn-rate $(USERS) \
+	  --run-time $(RUN_TIME) --limits $(LIMITS) --html loadtest/report/report.html
 
 format: $(DEV_READY) ## bring the code into its format
 	$(BIN)/ruff check --fix --quiet . || true
@@ -83,6 +94,11 @@ $(LOCAL_READY): $(UV_READY) $(REQ)/local.lock pyproject.toml
 	@$(UV_INSTALL) --require-hashes --no-build -r $(REQ)/local.lock
 	@$(UV_INSTALL) --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/.local-* && touch $@
+
+$(LOAD_READY): $(LOCAL_READY) $(REQ)/load.lock
+	@echo "Installing $(REQ)/load.lock."
+	@$(UV_INSTALL) --require-hashes --no-build -r $(REQ)/load.lock
+	@rm -f $(VENV)/.load-* && touch $@
 
 $(DEV_READY): $(UV_READY) $(REQ)/dev.lock $(REQ)/helm.lock pyproject.toml
 	@echo "Installing $(REQ)/dev.lock."

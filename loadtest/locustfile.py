@@ -13,13 +13,14 @@ from typing import Any
 from locust import events
 from locust.env import Environment
 
+from scoregate.settings import Settings
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 from users import personas
 
-for _persona in personas():
-    _persona.host = "http://127.0.0.1:8080"
-    globals()[_persona.__name__] = _persona
+# Locust runs every user class that it finds among this file's names.
+globals().update({persona.__name__: persona for persona in personas(f"http://127.0.0.1:{Settings().gateway_port}")})
 
 
 @events.init_command_line_parser.add_listener

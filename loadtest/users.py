@@ -55,8 +55,9 @@ class _Caller(HttpUser):
                 response.failure("answered without the model")
 
 
-def personas() -> list[type[HttpUser]]:
-    """One class per service folder."""
+def personas(host: str) -> list[type[HttpUser]]:
+    """One class per service folder, calling the gateway at `host`."""
+    names = catalog.services()
     return [
-        type(f"{name.title()}Caller", (_Caller,), {"service": name, "abstract": False}) for name in catalog.services()
+        type(f"{name.title()}Caller", (_Caller,), {"service": name, "host": host, "abstract": False}) for name in names
     ]
