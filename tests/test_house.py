@@ -98,7 +98,7 @@ def test_the_policy_names_features_of_the_service(name: str) -> None:
     policy = Policy.from_toml((SERVICES / name / "policy.toml").read_text())
     features = catalog.part(name, "features").FEATURES
     policy.check(features)
-    spoken = [feature for group in policy.groups.values() for feature in group]
+    spoken = [evidence.feature for group in policy.groups.values() for evidence in group]
 
     assert len(spoken) == len(set(spoken))
     assert len(features) == len(set(features))

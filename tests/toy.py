@@ -71,10 +71,10 @@ above = 500000
 at_least = "decline"
 [reasons.velocity]
 text = "Unusually many payments in a day"
-features = ["count_1d"]
+features = ["+count_1d"]
 [reasons.amount]
 text = "The amount is high for this payer"
-features = ["amount_minor", "limit_minor"]
+features = ["+amount_minor", "-limit_minor"]
 """
 
 

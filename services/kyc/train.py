@@ -1,4 +1,4 @@
-"""What kyc trains: no label, but what an ordinary application looks like; labels only measure it."""
+"""What is trained: no label, but what an ordinary application looks like; labels only measure it."""
 
 from __future__ import annotations
 

@@ -74,6 +74,22 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """A feature that speaks for a reason: above the usual (1), below it (-1), or either way (0).
+
+    Written `+name`, `-name` and `name`: "income is low" is only said of an income below the usual.
+    """
+
+    feature: str
+    direction: int
+
+    @classmethod
+    def parse(cls, text: str) -> Evidence:
+        direction = {"+": 1, "-": -1}.get(text[:1], 0)
+        return cls(text[1:] if direction else text, direction)
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What the policy says. `reasons` are (code, text); the model's own reasons come after the policy's."""
 
@@ -99,7 +115,7 @@ class Policy:
     known: Mapping[str, str]
     rules: tuple[Rule, ...]
     texts: Mapping[str, str]
-    groups: Mapping[str, tuple[str, ...]]
+    groups: Mapping[str, tuple[Evidence, ...]]
 
     @classmethod
     def from_toml(cls, text: str) -> Policy:
@@ -119,7 +135,8 @@ class Policy:
         Raises:
             ArtefactCorrupt: it names a feature that is not there.
         """
-        named = {rule.feature for rule in self.rules}.union(*self.groups.values())
+        named = {rule.feature for rule in self.rules}
+        named.update(evidence.feature for group in self.groups.values() for evidence in group)
         if self.amount_feature:
             named.add(self.amount_feature)
         if unknown := sorted(named.difference(features)):
@@ -183,7 +200,7 @@ def _parse(raw: dict[str, Any]) -> Policy:
         known=dict(raw.get("known", {})),
         rules=tuple(_rule(rule, by_name) for rule in raw.get("rules", ())),
         texts={code: reason["text"] for code, reason in reasons.items()},
-        groups={code: tuple(reason["features"]) for code, reason in reasons.items()},
+        groups={code: tuple(map(Evidence.parse, reason["features"])) for code, reason in reasons.items()},
     )
 
 

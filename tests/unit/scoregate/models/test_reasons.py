@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import toy
+from scoregate.models import Matrix, Scores
 from scoregate.models.reasons import Explainer
 from scoregate.policy import Policy
 
@@ -23,10 +24,29 @@ def test_a_named_reason_lowers_the_score_when_set_to_the_median(amount: int, lim
     medians = {f.name: f.median for f in ARTEFACT.signature.features}
     for code in EXPLAINER.reasons(vector, score):
         changed = vector.copy()
-        for name in GROUPS[code]:
-            changed[0, toy.FEATURES.index(name)] = medians[name]
+        for evidence in GROUPS[code]:
+            at = toy.FEATURES.index(evidence.feature)
+            if (changed[0, at] - medians[evidence.feature]) * evidence.direction > 0:
+                changed[0, at] = medians[evidence.feature]
 
         assert float(ARTEFACT.forest.predict(changed)[0]) < score
+
+
+def test_a_reason_is_not_said_of_a_value_on_the_other_side() -> None:
+    """Whatever the model made of it, "many payments" is not said of no payment, nor of an unknown number."""
+    backwards = Explainer(_Backwards(), ARTEFACT.signature, GROUPS)
+
+    for count in (0, np.nan):
+        vector = np.array([[3_000, 6_000, count]], dtype=np.float32)
+        assert [] == backwards.reasons(vector, 0.9)
+    assert ["velocity"] == backwards.reasons(np.array([[3_000, 6_000, 9]], dtype=np.float32), 0.9)
+
+
+class _Backwards:
+    """Scores the median number of payments low, and everything else high."""
+
+    def predict(self, matrix: Matrix) -> Scores:
+        return np.where(matrix[:, 2] == 1.0, 0.1, 0.9)
 
 
 def test_the_largest_part_comes_first() -> None:
