@@ -136,7 +136,10 @@ def test_probes_and_drain(everything: list[Manifest]) -> None:
         container = spec["containers"][0]
         asked = [container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "readiness", "liveness")]
         assert ["/readyz", "/readyz", "/livez"] == asked
-        assert 3000 == container["ports"][0]["containerPort"] == int(container["command"][-1])
+        options = dict(zip(container["command"][3::2], container["command"][4::2], strict=True))
+        assert 3000 == container["ports"][0]["containerPort"] == int(options["--port"])
+        # The gateway's idle connections end after 30 s by default: ours must outlive them, or it writes into closed ones.
+        assert int(options["--timeout-keep-alive"]) > 30
         before_term_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
         assert before_term_s + drain_s + deadline_s < spec["terminationGracePeriodSeconds"]
 
