@@ -138,7 +138,7 @@ def test_probes_and_drain(everything: list[Manifest]) -> None:
         assert ["/readyz", "/readyz", "/livez"] == asked
         options = dict(zip(container["command"][3::2], container["command"][4::2], strict=True))
         assert 3000 == container["ports"][0]["containerPort"] == int(options["--port"])
-        # The gateway's idle connections end after 30 s by default: ours must outlive them, or it writes into closed ones.
+        # The gateway drops idle connections after 30 s: ours must live longer, or it writes into closed ones.
         assert int(options["--timeout-keep-alive"]) > 30
         before_term_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
         assert before_term_s + drain_s + deadline_s < spec["terminationGracePeriodSeconds"]
