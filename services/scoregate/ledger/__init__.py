@@ -1,7 +1,7 @@
 """The port to the ledger: every decision is in it before its answer leaves.
 
 entry.py      canonical bytes, commitments of personal fields, the hash that chains entries
-sqlite.py     embedded default: one file per service, group commit, write-ahead log
+sqlite.py     embedded default: one file per service, group commit, write-ahead log; sqlite_file.py, sqlite_rows.py
 memory.py     the same port in memory, for tests
 
 An entry holds what re-derives the decision bit for bit: vector, ages, digests of model and policy, the answer's bytes.

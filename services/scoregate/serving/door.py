@@ -182,8 +182,7 @@ class Door:
         ready, key_id = self._enter(request, "score", trace)
         deadline_ms = wire.deadline_ms(request.header(b"x-request-deadline-ms"), self._settings.deadline_ms)
         self._admission.spend(key_id)
-        with self._admission.slot():
-            self._metrics.in_flight.set(self._admission.in_flight)
+        with self._admission.slot(), self._metrics.in_flight.track_inprogress():
             body = await self._json_body(request)
             now = time.time()
             parsed = wire.parse(body, self._contract.Request, datetime.fromtimestamp(now, UTC))
@@ -194,8 +193,8 @@ class Door:
 
     async def _batch(self, request: Request, trace: RequestTrace) -> Response:
         ready, key_id = self._enter(request, "score", trace)
-        deadline_ms = wire.deadline_ms(request.header(b"x-request-deadline-ms"), self._settings.deadline_ms)
-        with self._admission.slot():
+        deadline_ms = wire.deadline_ms(request.header(b"x-request-deadline-ms"), self._settings.batch_deadline_ms)
+        with self._admission.slot(), self._metrics.in_flight.track_inprogress():
             rows = _rows(await self._json_body(request))
             self._admission.spend(key_id, len(rows))
             now = time.time()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess
-from prometheus_client.values import MultiProcessValue, ValueClass
+from prometheus_client.values import MutexValue, ValueClass
 
 from scoregate.telemetry import names
 
@@ -89,8 +89,8 @@ class Metrics:
 
 def exposition(registry: CollectorRegistry) -> CollectorRegistry:
     """Return the registry to expose: this process's, or the sum over its sibling workers where there are several."""
-    if ValueClass is MultiProcessValue or getattr(ValueClass, "__name__", "") == "MmapedValue":
-        merged = CollectorRegistry()
-        multiprocess.MultiProcessCollector(merged)
-        return merged
-    return registry
+    if ValueClass is MutexValue:
+        return registry
+    merged = CollectorRegistry()
+    multiprocess.MultiProcessCollector(merged)
+    return merged

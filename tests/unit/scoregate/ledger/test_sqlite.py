@@ -19,7 +19,9 @@ import scoregate
 from scoregate.errors import KeyReused, LedgerUnavailable
 from scoregate.ledger import Appended, Entry
 from scoregate.ledger.entry import GENESIS, link, seal
-from scoregate.ledger.sqlite import COLUMNS, MIGRATIONS, SqliteLedger
+from scoregate.ledger.sqlite import SqliteLedger
+from scoregate.ledger.sqlite_file import MIGRATIONS
+from scoregate.ledger.sqlite_rows import COLUMNS
 
 T = TypeVar("T")
 

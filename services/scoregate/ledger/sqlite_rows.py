@@ -1,0 +1,165 @@
+"""Entries as rows of the SQLite ledger, both ways, and the statements that carry them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from scoregate.ledger import Broken, Entry, Recorded
+from scoregate.ledger.entry import COMMITTED, FORMAT, PERSONAL, PLAIN_FLOATS, PLAIN_TEXT, Sealed
+
+R = TypeVar("R")
+Row = Sequence[Any]
+
+COLUMNS = (
+    *("writer", "seq", "format", "previous_hash", "hash"),
+    *(*PLAIN_TEXT, *PLAIN_FLOATS),
+    *(f"{name}{part}" for name in COMMITTED for part in ("", "_salt", "_commitment")),
+)
+INSERTED = {
+    "entries": COLUMNS,
+    "personal": ("writer", "seq", "name", "value", "salt", "commitment"),
+    "keys": ("service", "kind", "key", "writer", "seq"),
+}
+"""Columns by table, in the order of the rows made here."""
+
+# Each writer with its head and the last entry there is; entries of no known writer come after a head of nothing.
+WRITERS = """
+    SELECT w.writer, CAST(w.seq AS INTEGER), CAST(w.hash AS BLOB),
+        (SELECT max(e.seq) FROM entries e WHERE e.writer = w.writer)
+    FROM writers w
+    UNION ALL
+    SELECT e.writer, 0, zeroblob(32), max(e.seq)
+    FROM entries e WHERE e.writer NOT IN (SELECT writer FROM writers) GROUP BY e.writer
+    """
+PAGE = f"""
+    SELECT {", ".join(f"e.{column}" for column in COLUMNS)},
+        e.natural_key IS NULL OR (k.writer IS e.writer AND k.seq IS e.seq)
+    FROM entries e
+    LEFT JOIN keys k ON k.service = e.service AND k.kind = 'natural' AND k.key = e.natural_key
+    WHERE e.writer = ? AND e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?
+    """  # noqa: S608  only names from this file are put into statements, values are bound
+
+_plain = attrgetter(*PLAIN_TEXT, *PLAIN_FLOATS)
+_committed = attrgetter(*COMMITTED)
+
+CHUNK_ROWS = 64
+"""Rows per statement: each statement hands over the interpreter lock, so a group takes few of them."""
+PAGE_ROWS = 500
+"""Entries per read transaction of `verify`: a longer one would keep the write-ahead log from being emptied."""
+
+
+def chunks(rows: Sequence[R]) -> Iterator[Sequence[R]]:
+    """Cut rows into powers of two, so that a few prepared statements serve every size of group."""
+    start = 0
+    while start < len(rows):
+        size = 1 << min(len(rows) - start, CHUNK_ROWS).bit_length() - 1
+        yield rows[start : start + size]
+        start += size
+
+
+def _values(columns: int, rows: int) -> str:
+    return "VALUES " + ", ".join([f"({', '.join('?' * columns)})"] * rows)
+
+
+@lru_cache
+def insert_sql(table: str, rows: int) -> str:
+    columns = INSERTED[table]
+    return f"INSERT INTO {table} ({', '.join(columns)}) {_values(len(columns), rows)}"
+
+
+@lru_cache
+def standing_sql(pairs: int) -> str:
+    # CROSS JOIN: from the keys asked for to their rows, never a scan of the table.
+    return f"""
+        WITH asked (kind, key) AS ({_values(2, pairs)})
+        SELECT k.kind, k.key, e.decision_id, e.request_digest, e.answer, e.writer, e.seq
+        FROM asked
+        CROSS JOIN keys k ON k.kind = asked.kind AND k.key = asked.key AND k.service = ?
+        CROSS JOIN entries e ON e.writer = k.writer AND e.seq = k.seq
+        """  # noqa: S608  as PAGE
+
+
+def entry_row(sealed: Sealed, writer: str, seq: int, previous: bytes, head: bytes) -> Row:
+    salts, commitments = sealed.salts, sealed.commitments
+    row = [writer, seq, FORMAT, previous, head, *_plain(sealed.entry)]
+    for name, value in zip(COMMITTED, _committed(sealed.entry), strict=True):
+        row += (value, salts.get(name), commitments.get(name))
+    return row
+
+
+def personal_rows(sealed: Sealed, writer: str, seq: int) -> list[Row]:
+    salts, commitments = sealed.salts, sealed.commitments
+    return [
+        (writer, seq, name, value, salts[PERSONAL + name], commitments[PERSONAL + name])
+        for name, value in sealed.entry.personal.items()
+    ]
+
+
+def stored(db: sqlite3.Connection, writer: str, end: int | None) -> Iterator[tuple[Recorded, int] | Broken]:
+    """Yield one writer's entries up to `end`, each with its format, in short read transactions."""
+    seq, size = -1 << 63, PAGE_ROWS
+    while True:
+        try:
+            db.execute("BEGIN")
+            page = db.execute(PAGE, (writer, seq, end, size)).fetchall()
+            personal = personal_fields(db, writer, page[0][1], page[-1][1]) if page else {}
+            db.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            db.rollback()
+            if size == 1:
+                yield Broken(writer, max(seq, 0) + 1, None, f"the file is damaged there: {error}")
+                return
+            size = 1  # To name the entry, not the page.
+            continue
+        if not page:
+            return
+        for *row, is_keyed in page:
+            try:
+                recorded = recorded_of(row, personal.get(row[1], ()))
+            except (AttributeError, TypeError, ValueError):
+                yield Broken(writer, max(seq, 0) + 1, None, "it cannot be read")
+                return
+            seq = recorded.seq
+            yield recorded, row[2]
+            if not is_keyed:
+                yield Broken(writer, seq, recorded.entry.decision_id, "its natural key does not lead to it")
+
+
+def personal_fields(db: sqlite3.Connection, writer: str, first: int, last: int) -> dict[int, list[Row]]:
+    """Read the personal fields of some entries, by seq: name, value, salt, commitment."""
+    fields: dict[int, list[Row]] = {}
+    for seq, *field in db.execute(
+        "SELECT seq, name, value, salt, commitment FROM personal WHERE writer = ? AND seq BETWEEN ? AND ?",
+        (writer, first, last),
+    ):
+        fields.setdefault(seq, []).append(field)
+    return fields
+
+
+def recorded_of(row: Row, personal: Iterable[Row]) -> Recorded:
+    at = dict(zip(COLUMNS, row, strict=True))
+    parts = [(name, at[f"{name}_salt"], at[f"{name}_commitment"]) for name in COMMITTED]
+    parts += [(PERSONAL + name, salt, commitment) for name, _, salt, commitment in personal]
+    return Recorded(
+        entry=Entry(
+            **{name: at[name] for name in (*PLAIN_TEXT, *PLAIN_FLOATS, "idempotency_key")},
+            natural_key=at["natural_key"] or "",
+            vector=at["vector"] or b"",
+            answer=at["answer"] or b"",
+            personal={name: value for name, value, _, _ in personal if value is not None},
+        ),
+        writer=at["writer"],
+        seq=int(at["seq"]),
+        previous_hash=at["previous_hash"].hex(),
+        hash=at["hash"].hex(),
+        salts={name: salt.hex() for name, salt, _ in parts if salt is not None},
+        commitments={name: digest.hex() for name, _, digest in parts if digest is not None},
+    )
+
+
+def lenient(text: bytes) -> str:
+    return text.decode(errors="backslashreplace")
