@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scoregate.local import StackError
-from scoregate.local.ready import wait_for, wait_until_ready
+from scoregate.local.ready import followed, wait_for, wait_until_ready
 from scoregate.local.state import Desired, ProcessSpec, write_desired
 from scoregate.local.supervisor import start_supervisor, stop_supervisor
 from stack.running import free_ports, start, upstream
@@ -66,3 +66,15 @@ def test_what_does_not_come_up_shows_the_end_of_its_log(tmp_path: Path) -> None:
         wait_for("The online store", lambda: False, log=log, timeout_s=0)
 
     assert "line 1\n" not in str(told.value)
+
+
+def test_the_process_of_before_is_not_the_one_that_is_wanted(home: Path) -> None:
+    """What runs counts as what is wanted only once the supervisor has started what the newest wish says."""
+    spec = upstream(home, "fraud-stable", free_ports(1)[0])
+    start(home, spec)
+    wait_for("the first", lambda: followed(home), log=Path(spec.log), timeout_s=10)
+
+    write_desired(home, Desired((replace(spec, revision="next"),)))
+
+    assert not followed(home)
+    wait_for("the next", lambda: followed(home), log=Path(spec.log), timeout_s=10)

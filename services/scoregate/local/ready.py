@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from scoregate.errors import PROBLEM_BASE, ArtefactError
 from scoregate.local import StackError
-from scoregate.local.state import Running, read_status
+from scoregate.local.state import Running, read_desired, read_status
 from scoregate.local.traefik import HOST
 
 PROBE_S = 1.0
@@ -56,7 +56,7 @@ def wait_for(what: str, holds: Callable[[], bool], *, log: Path, timeout_s: floa
 def wait_until_ready(
     home: Path, gateway_port: int, services: list[str], *, timeout_s: float, note: Callable[[str], None]
 ) -> None:
-    """Wait for each process's own readiness, then for the gateway's way to it.
+    """Wait until what runs is what is wanted, then for each process's own readiness and the gateway's way to it.
 
     Raises:
         StackError: names the process, why it says it is not ready, and the end of its log.
@@ -65,7 +65,8 @@ def wait_until_ready(
     restarts_before = {each.name: each.restarts for each in _running(home)}
     waiting = {f"{name}-stable": name for name in services}
     while waiting:
-        for each in _running(home):
+        # Until the supervisor has followed, the process of before answers, and is about to be stopped.
+        for each in _running(home) if followed(home) else ():
             name = waiting.get(each.name)
             status, body = probe(each.health_url) if name and each.health_url and each.mark else (0, "")
             if name and status == 200 and routed(gateway_port, name):
@@ -82,6 +83,12 @@ def wait_until_ready(
                 raise StackError(f"{late} was never started; see {home / 'run' / 'supervisor.log'}.")
             raise StackError(_why(running, f"is not ready after {timeout_s:g} s"))
         time.sleep(0.1)
+
+
+def followed(home: Path) -> bool:
+    """Whether everything that runs is what `desired.json` asks for now."""
+    runs = {each.name: each.spec for each in _running(home)}
+    return all(runs.get(spec.name) == spec.digest for spec in read_desired(home).processes)
 
 
 def _running(home: Path) -> tuple[Running, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from rich.console import Console
@@ -11,7 +10,7 @@ from scoregate import catalog
 from scoregate.local import StackError
 from scoregate.local.plan import ports, process_name
 from scoregate.local.ready import wait_until_ready
-from scoregate.local.state import Mark, read_desired, read_status, write_desired
+from scoregate.local.state import read_desired, write_desired
 from scoregate.local.supervisor import supervisor_of
 from scoregate.local.traefik import STABLE
 from scoregate.local.up import READY_S, stable_spec
@@ -32,16 +31,8 @@ def restart(settings: Settings, console: Console, service: str) -> int:
         new = replace(old, asked=old.asked + 1)
     else:
         new = stable_spec(settings, service, planned, before, again=1)
-    gone = _mark(settings, name)
     write_desired(settings.home, replace(before, processes=tuple(new if s is old else s for s in before.processes)))
-    while _mark(settings, name) in (gone, None):
-        time.sleep(0.05)
     waited_for = services if service == "gateway" else [service]
     wait_until_ready(settings.home, planned.gateway, waited_for, timeout_s=READY_S, note=lambda _: None)
     console.print(f"{service} was started again and is ready.", markup=False)
     return 0
-
-
-def _mark(settings: Settings, name: str) -> Mark | None:
-    status = read_status(settings.home)
-    return next((each.mark for each in status.running if each.name == name), None) if status else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -41,6 +42,11 @@ class ProcessSpec:
     revision: str = ""
     asked: int = 0
 
+    @property
+    def digest(self) -> str:
+        """Tells whether a running process is the one that is wanted now."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True, slots=True)
 class Desired:
@@ -64,7 +70,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """One child as the supervisor last saw it; `mark` is None between two lives."""
+    """One child as the supervisor last saw it: `mark` is None between two lives, `spec` the digest of what it runs."""
 
     name: str
     port: int
@@ -74,6 +80,7 @@ class Running:
     mark: Mark | None
     restarts: int
     offspring: tuple[Mark, ...] = ()
+    spec: str = ""
 
 
 @dataclass(frozen=True, slots=True)

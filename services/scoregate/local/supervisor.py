@@ -167,6 +167,7 @@ class Supervisor:
                 mark=child.mark,
                 restarts=child.restarts,
                 offspring=tuple(sorted(child.offspring, key=lambda mark: mark.pid)),
+                spec=child.spec.digest,
             )
             for name, child in self._children.items()
         ]
