@@ -53,6 +53,7 @@ test-containers: $(DEV_READY) ## the tests that build images and start them; nee
 	$(BIN)/python -m pytest tests/container
 
 load: $(LOAD_READY) ## put load on what `make up` started; USERS, RUN_TIME and LIMITS are yours to set
+	@$(BIN)/python -m scoregate status >/dev/null || { echo "Not everything runs: \`make up\` first." >&2; exit 1; }
 	@mkdir -p loadtest/report
 	$(BIN)/locust -f loadtest/locustfile.py --headless --only-summary --users $(USERS) --spawn-rate $(USERS) \
 	  --run-time $(RUN_TIME) --limits $(LIMITS) --html loadtest/report/report.html

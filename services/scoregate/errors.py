@@ -146,7 +146,7 @@ class KeyInFlight(RequestError):
 class KeyReused(RequestError):
     status = 422
     slug = "idempotency-key-reused"
-    title = "The same key was used with another body"
+    title = "The id of this request, or its Idempotency-Key, was used with another body"
 
 
 class TooManyRequests(RequestError):

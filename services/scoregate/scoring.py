@@ -186,7 +186,7 @@ class Scorer:
         ]
         if unknown:
             raise UnknownEntity(
-                f"{', '.join(unknown)} is not known to the feature store",
+                f"The feature store does not know this {' and '.join(unknown)}",
                 fields=tuple(FieldProblem(f"/{field}", "is not known") for field in unknown),
             )
 

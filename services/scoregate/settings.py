@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import AliasChoices, Field
@@ -9,6 +10,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout (or, in an image, the folder that holds `services/`)."""
+
+
+def unknown_variables() -> list[str]:
+    """Variables that look like settings and are none: most likely misspelt."""
+    known = {f"SCOREGATE_{name.upper()}" for name in Settings.model_fields} | {"SCOREGATE_TEST_HOME"}
+    return sorted(name for name in os.environ if name.startswith("SCOREGATE_") and name not in known)
 
 
 class Settings(BaseSettings):

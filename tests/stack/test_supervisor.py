@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -94,6 +95,19 @@ def test_down_leaves_no_process_and_no_port(home: Path) -> None:
     assert [False] * 3 == [bool(pid and psutil.pid_exists(pid)) for pid in pids]
     assert [False] * 3 == [listening(port) for port in ports]
     assert [] == stop_supervisor(home)
+
+
+def test_nothing_runs_on_without_its_state(home: Path) -> None:
+    """Deleting the state folder ends everything: children that write into deleted files would lose what they said."""
+    port = free_ports(1)[0]
+    start(home, upstream(home, "fraud-stable", port))
+    eventually(lambda: listening(port))
+    supervisor = supervisor_of(home)
+    assert supervisor is not None
+
+    shutil.rmtree(home)
+
+    eventually(lambda: alive(supervisor) is None and not listening(port))
 
 
 def test_down_stops_the_gateway_first_and_the_store_last(home: Path) -> None:

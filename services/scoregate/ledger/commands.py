@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import struct
 import sys
 from dataclasses import asdict
@@ -51,10 +52,20 @@ def _show(arguments: argparse.Namespace) -> int:
     entry = asdict(recorded.entry)
     entry["answer"] = json.loads(recorded.entry.answer)
     entry["ages"] = json.loads(recorded.entry.ages)
-    entry["vector"] = [value for (value,) in struct.iter_unpack("<d", recorded.entry.vector)]
+    vector = [None if math.isnan(value) else value for (value,) in struct.iter_unpack("<d", recorded.entry.vector)]
+    entry["vector"] = dict(zip(_names(recorded) or map(str, range(len(vector))), vector, strict=True))
     chain = {"writer": recorded.writer, "seq": recorded.seq, "hash": recorded.hash, "previous": recorded.previous_hash}
     print(json.dumps({**entry, "chain": chain}, indent=2, ensure_ascii=False))
     return 0
+
+
+def _names(recorded: Recorded) -> list[str]:
+    """Names of the vector's features, from the artefact if it is still there."""
+    folder = Settings().models(recorded.entry.service) / recorded.entry.model_digest[:12]
+    try:
+        return [feature["name"] for feature in json.loads((folder / "signature.json").read_text())["features"]]
+    except OSError:
+        return []
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -70,6 +81,9 @@ def _verify(arguments: argparse.Namespace) -> int:
         return found
 
     found = asyncio.run(walk())
+    if not found:
+        print(f"scoregate: there is no ledger in {Settings().home / 'ledger'}", file=sys.stderr)
+        return 1
     if arguments.json:
         print(json.dumps(found))
     else:

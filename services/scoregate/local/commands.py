@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from scoregate.errors import ScoregateError
 from scoregate.local import StackError
 from scoregate.local.state import run_dir
-from scoregate.settings import Settings
+from scoregate.settings import Settings, unknown_variables
 
 WIDTH = 120
 INTERRUPTED = 130
@@ -60,6 +60,8 @@ def run_command(name: str, arguments: argparse.Namespace) -> int:
 
 def _settings() -> Settings:
     found = Settings()
+    if unknown := unknown_variables():
+        print(f"scoregate: there is no setting {', '.join(unknown)}; it is ignored.", file=sys.stderr)
     return found.model_copy(update={"home": found.home.resolve()})
 
 

@@ -28,7 +28,7 @@ def check_ports(ports: Ports, ours: Collection[int]) -> None:
     """Refuse a port that somebody else listens on; `ours` are pids of the running stack.
 
     Raises:
-        StackError: names the port, its holder where that is known, and the setting that moves it.
+        StackError: names every such port, its holder where that is known, and the setting that moves it.
     """
     named = ports.named()
     if max(named) > 65_535 or min(named) < 1:
@@ -38,6 +38,7 @@ def check_ports(ports: Ports, ours: Collection[int]) -> None:
     wanted = [ports.gateway, ports.store, ports.metrics, ports.problems, *ports.stable.values()]
     if len(set(wanted)) < len(wanted):
         raise StackError("Two parts of the stack have the same port: choose another SCOREGATE_BASE_PORT.")
+    said = []
     for port, (what, setting) in named.items():
         if not taken(port):
             continue
@@ -45,9 +46,9 @@ def check_ports(ports: Ports, ours: Collection[int]) -> None:
         if pid is not None and pid in ours:
             continue
         move = "redis://127.0.0.1:<port>/0" if setting == "SCOREGATE_STORE_URL" else "a free port"
-        raise StackError(
-            f"Port {port}, for {what}, is taken by {_who(pid)}: stop that, or set {setting} to {move} and try again."
-        )
+        said.append(f"Port {port}, for {what}, is taken by {_who(pid)}: stop that, or set {setting} to {move}.")
+    if said:
+        raise StackError("\n".join(said))
 
 
 def taken(port: int) -> bool:

@@ -56,6 +56,10 @@ class Supervisor:
     async def run(self) -> None:
         self._report()
         while not self.stopping:
+            if not run_dir(self._home).is_dir():
+                # Somebody deleted the state: children that write into deleted files would lose what they acknowledge.
+                log.warning("%s is gone: everything is stopped", run_dir(self._home))
+                break
             changed = await self._follow_desired()
             changed |= self._revive()
             changed |= self._census()

@@ -3,7 +3,7 @@
 A group's part is the fall of the score when its features alone are set to the median of records that were answered
 mildest. So a reason is named only if changing just that lowers the score: true by construction, whatever the model.
 A feature that speaks in one direction takes part only when its value lies there: nobody reads "income is low" of an
-income above the usual, even where that income raised the score.
+income above the usual, even where that income raised the score. A feature that is missing takes no part either.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Explainer:
         """Return up to MOST_REASONS codes, largest part first. `vector` has shape (1, features)."""
         if not self._codes:
             return []
-        # A missing value lies nowhere, so only a feature that speaks either way can speak of its absence.
+        # A missing value lies nowhere: what is not known about somebody must not be said of them.
         above, below = vector[0] > self._medians, vector[0] < self._medians
-        speaks = np.where(self._direction > 0, above, np.where(self._direction < 0, below, True))
+        speaks = (above & (self._direction >= 0)) | (below & (self._direction <= 0))
         substituted = np.where(self._mask & speaks, self._medians, vector).astype(np.float32)
         falls = score - self._model.predict(substituted)
         order = np.argsort(-falls, kind="stable")

@@ -37,6 +37,11 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.json:
         metrics = {name: asdict(found) for name, found in trained.metrics.items()}
         print(json.dumps({"artefact": str(trained.path), "version": trained.version, "metrics": metrics}))
+    _say(
+        f"{arguments.service}: {trained.version} is the champion; `scoregate restart {arguments.service}` serves it"
+        if trained.champion
+        else f"{arguments.service}: the champion stays; train with --promote to replace it by {trained.version}"
+    )
     return 0
 
 
