@@ -35,7 +35,7 @@ class Request(ScoreRequest):
         description="Full name as the applicant writes it, in any script.",
     )
     birth_date: Annotated[date, BeforeValidator(_calendar_date)] = Field(
-        strict=False, description="Date of birth, YYYY-MM-DD. Not in the future."
+        strict=False, ge=date(1900, 1, 1), description="Date of birth, YYYY-MM-DD, from 1900 on. Not in the future."
     )
     document_number: str = Field(
         min_length=1,

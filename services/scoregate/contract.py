@@ -27,8 +27,8 @@ class ScoreRequest(BaseModel):
 
     event_at: AwareDatetime | None = Field(
         None,
-        strict=False,
-        description="When it happened, RFC 3339 with a time zone; the time of receipt if absent. Not in the future.",
+        description="When it happened, RFC 3339 with a time zone; the time of receipt if absent. "
+        "Not in the future, and not more than 24 hours ago.",
     )
 
 

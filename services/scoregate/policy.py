@@ -151,7 +151,10 @@ class Policy:
         return max(outcome for outcome, cost in zip(self.outcomes, costs, strict=True) if cost <= cheapest)
 
     def decide(self, score: float | None, values: Mapping[str, float], degraded: Iterable[str]) -> Decision:
-        """Decide from a score (None without a model), the vector by name, and the views that are stale or missing."""
+        """Decide from a score (None without a model), the vector by name, and what is stale or missing.
+
+        `degraded` names views, and `view:feature` for a null in a view that is there.
+        """
         reasons: list[tuple[str, str]] = []
         low_confidence = False
         rung = Rung.FRESH
@@ -160,8 +163,8 @@ class Policy:
             reasons.append(("no_model", "The decision was made by rules on the request alone"))
         else:
             outcome = self.weigh(score, self._amount(values))
-            doubtful = sorted(self.required.intersection(degraded))
-            if doubtful:
+            # A null in a view is as absent as the view: `view:feature` counts for `view`.
+            if not self.required.isdisjoint(name.partition(":")[0] for name in degraded):
                 rung, low_confidence = Rung.PARTIAL, True
                 outcome = max(outcome, self.low_confidence)
                 reasons.append(("features_degraded", "Some facts were not available or too old"))

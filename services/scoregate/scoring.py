@@ -107,25 +107,24 @@ class Scorer:
         request, trace = asked.request, asked.trace
         at_s = request.event_at.timestamp() if request.event_at else asked.received_at
         entities = self._code.entities(request, self._hashed)
-        row, reachable = await self._read(entities, at_s, trace)
-        self._refuse_unknown(row)
+        row, usable = await self._read(entities, asked.received_at, trace)
+        if unknown := self._unknown(row):
+            return await self._repeat_or_refuse(request, unknown)
 
         vector = self._code.vector(request, row, at_s)
         values = dict(zip(self._names, vector, strict=True))
         score: float | None = None
         matrix = np.array([vector], dtype=np.float32)
-        if reachable:
+        if usable:
             with trace.stage(names.SPAN_MODEL):
                 score = float(self._artefact.forest.predict(matrix)[0])
         with trace.stage(names.SPAN_POLICY):
-            stale, missing = (row.stale, row.missing) if reachable else ([], self._all_views())
+            stale, missing = (row.stale, row.missing) if usable else ([], self._all_views())
             decision = self._policy.decide(score, values, [*stale, *missing])
             reasons = list(decision.reasons)
             if score is not None and decision.outcome.rank > 0:
                 codes = self._explainer.reasons(matrix, score)
                 reasons += [(code, self._policy.texts[code]) for code in codes]
-        self._count(decision, score, stale, missing)
-
         decided_at = time.time()
         decision_id = _time_ordered_id(decided_at)
         source = "fallback" if score is None else "model"
@@ -135,7 +134,7 @@ class Scorer:
             service=self._service,
             natural_key=getattr(request, request.NATURAL_KEY),
             idempotency_key=asked.idempotency_key,
-            request_digest=self._hashed("request", request.model_dump_json()),
+            request_digest=self._digest(request),
             outcome=decision.outcome.name,
             score=score,
             source=source,
@@ -164,31 +163,44 @@ class Scorer:
                 names.ATTR_ARM: self._arm,
             }
         )
+        if not appended.replayed:
+            self._count(decision, score, stale, missing)
         return Decided(
             appended.decision_id, appended.answer, appended.replayed, decision.outcome.name, source, decision.rung
         )
 
-    async def _read(self, entities: Mapping[str, str], at_s: float, trace: RequestTrace) -> tuple[FeatureRow, bool]:
-        """Read the features; an unreachable store is a lower rung, not an error."""
+    async def _read(self, entities: Mapping[str, str], now_s: float, trace: RequestTrace) -> tuple[FeatureRow, bool]:
+        """Read the features, and say whether a model can answer by them: a store that is dead, or lost all that the
+        policy requires, is a lower rung and not an error."""
         with trace.stage(names.SPAN_FEATURES, SpanKind.CLIENT) as stage:
             stage.set({"db.system.name": "redis", "db.operation.name": "HMGET"})
             try:
-                row = await self._source.read(entities, at_s)
+                row = await self._source.read(entities, now_s)
             except StoreUnavailable:
                 stage.set({"error.type": "online-store-unavailable"})
                 return FeatureRow(), False
             stage.set({names.ATTR_STALE: len(row.stale), names.ATTR_MISSING: len(row.missing)})
-            return row, True
+            lost = self._policy.required and self._policy.required.issubset(row.missing)
+            return row, not lost
 
-    def _refuse_unknown(self, row: FeatureRow) -> None:
-        unknown = [
-            field for view, field in self._policy.known.items() if (found := row.views.get(view)) and not found.known
-        ]
-        if unknown:
+    def _unknown(self, row: FeatureRow) -> list[str]:
+        """Fields of the request whose entity must be known and is not, in a store that is whole."""
+        known = self._policy.known.items()
+        return [field for view, field in known if (found := row.views.get(view)) and not found.known]
+
+    async def _repeat_or_refuse(self, request: ScoreRequest, unknown: list[str]) -> Decided:
+        """Give an earlier answer to the same request again, for an entity that has gone since; else refuse."""
+        recorded = await self._ledger.find(getattr(request, request.NATURAL_KEY))
+        if recorded is None or recorded.entry.request_digest != self._digest(request):
             raise UnknownEntity(
                 f"The feature store does not know this {' and '.join(unknown)}",
                 fields=tuple(FieldProblem(f"/{field}", "is not known") for field in unknown),
             )
+        entry = recorded.entry
+        return Decided(entry.decision_id, entry.answer, True, entry.outcome, entry.source, entry.rung)
+
+    def _digest(self, request: ScoreRequest) -> str:
+        return self._hashed("request", request.model_dump_json())
 
     def _all_views(self) -> list[str]:
         return [view.name for view in self._artefact.signature.plan.views]

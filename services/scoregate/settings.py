@@ -42,7 +42,8 @@ class Settings(BaseSettings):
     hash_key_file: Path | None = Field(
         None, description="Secret for keyed hashes of identifiers; default <home>/hash.key."
     )
-    max_body_bytes: int = Field(1_048_576, gt=0, description="Largest request body.")
+    max_request_bytes: int = Field(16_384, gt=0, description="Largest body of a single request to score.")
+    max_body_bytes: int = Field(1_048_576, gt=0, description="Largest body of a batch, and of anything at the gateway.")
     max_in_flight: int = Field(256, gt=0, description="Requests in flight per process; above it 503.")
     rate_per_s: float = Field(5_000.0, gt=0, description="Requests a second that one key may send to one process.")
     deadline_ms: int = Field(1_000, gt=0, description="Default and longest deadline of a request.")

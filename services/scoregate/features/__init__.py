@@ -78,10 +78,10 @@ class FeatureRow:
 class FeatureSource(Protocol):
     """Where a service reads features. Raises `StoreUnavailable` when the store does not answer in time."""
 
-    async def read(self, entities: Mapping[str, str], at_s: float) -> FeatureRow:
+    async def read(self, entities: Mapping[str, str], now_s: float) -> FeatureRow:
         """Read every view of the plan for these entities (join key → value) in one round trip.
 
-        `at_s`: time of the request, seconds since the epoch, against which ages are measured.
+        `now_s`: our own time, seconds since the epoch, that ages are measured against; never one that a caller gives.
         """
         ...
 

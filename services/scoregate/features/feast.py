@@ -29,7 +29,7 @@ class FeastFeatures:
         # The client's annotations know no binary keys.
         self._redis: Any = Redis.from_url(url, retry=Retry(NoBackoff(), 0))
 
-    async def read(self, entities: Mapping[str, str], at_s: float) -> FeatureRow:
+    async def read(self, entities: Mapping[str, str], now_s: float) -> FeatureRow:
         try:
             # The markers first: Feast's client would try a dead store for many seconds.
             markers = {stream: await self._marker(stream) for stream in self._plan.streams}
@@ -37,7 +37,7 @@ class FeastFeatures:
         except (RedisError, OSError) as problem:
             raise StoreUnavailable(f"the online store does not answer: {type(problem).__name__}") from problem
         found = {stream: marker for stream, marker in markers.items() if marker is not None}
-        return assemble(self._plan, [_row(answer, view) for view in self._plan.views], found, at_s)
+        return assemble(self._plan, [_row(answer, view) for view in self._plan.views], found, now_s)
 
     def _ask(self, entities: dict[str, str]) -> OnlineResponse:
         row = {key: entities[key] for key in self._plan.join_keys}

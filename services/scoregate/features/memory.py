@@ -26,14 +26,14 @@ class MemoryFeatures:
     def put(self, view: str, keys: tuple[str, ...], values: dict[str, Any], at_s: float) -> None:
         self.rows[view, keys] = (values, at_s)
 
-    async def read(self, entities: Mapping[str, str], at_s: float) -> FeatureRow:
+    async def read(self, entities: Mapping[str, str], now_s: float) -> FeatureRow:
         if self.down:
             raise StoreUnavailable
         found = [
             self.rows.get((view.name, tuple(entities[k] for k in view.join_keys)), (None, None))
             for view in self._plan.views
         ]
-        return assemble(self._plan, found, self.markers, at_s)
+        return assemble(self._plan, found, self.markers, now_s)
 
     async def close(self) -> None:
         pass

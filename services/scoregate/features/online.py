@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -34,15 +35,21 @@ class _ViewReader:
     def key(self, entities: Mapping[str, str], project: bytes) -> bytes:
         return encoding.row_key(self.prefix, tuple(entities[k] for k in self.view.join_keys), project)
 
-    def decode(self, raw: list[bytes | None]) -> tuple[dict[str, Any] | None, float | None]:
+    def decode(self, raw: list[bytes | None] | Exception) -> tuple[dict[str, Any] | None, float | None]:
+        """Return (values, time), (None, None) where there is no row, and ({}, None) for one that cannot be read."""
+        if isinstance(raw, Exception):
+            return {}, None
         stamp = raw[0]
         if stamp is None:
             return None, None
-        values = {
-            name: None if cell is None else encoding.decode_value(cell, dtype)
-            for (name, dtype), cell in zip(self.view.features, raw[1:], strict=True)
-        }
-        return values, encoding.decode_timestamp_s(stamp)
+        try:
+            values = {
+                name: None if cell is None else encoding.decode_value(cell, dtype)
+                for (name, dtype), cell in zip(self.view.features, raw[1:], strict=True)
+            }
+            return values, encoding.decode_timestamp_s(stamp)
+        except (DecodeError, ValueError, OverflowError):
+            return {}, None
 
 
 class OnlineFeatures:
@@ -69,8 +76,10 @@ class OnlineFeatures:
         self._flights: set[asyncio.Task[None]] = set()
         self.reachable = True
         """Whether the last round trip was answered."""
+        self.whole = True
+        """Whether the last read found every stream's marker."""
 
-    async def read(self, entities: Mapping[str, str], at_s: float) -> FeatureRow:
+    async def read(self, entities: Mapping[str, str], now_s: float) -> FeatureRow:
         keys = [reader.key(entities, self._project) for reader in self._readers]
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Any]] = loop.create_future()
@@ -80,11 +89,12 @@ class OnlineFeatures:
         answer = await future
         rows = [reader.decode(raw) for reader, raw in zip(self._readers, answer, strict=False)]
         markers = {
-            stream: Marker(epoch.decode(), int(watermark) / 1e6)
-            for (stream, _), (epoch, watermark) in zip(self._markers, answer[len(rows) :], strict=True)
-            if epoch is not None and watermark is not None
+            stream: marker
+            for (stream, _), raw in zip(self._markers, answer[len(rows) :], strict=True)
+            if (marker := _marker(raw))
         }
-        return assemble(self._plan, rows, markers, at_s)
+        self.whole = len(markers) == len(self._markers)
+        return assemble(self._plan, rows, markers, now_s)
 
     def _depart(self) -> None:
         turn, self._turn = self._turn, []
@@ -102,7 +112,8 @@ class OnlineFeatures:
                         pipe.execute_command("HMGET", key, *reader.fields)
                 for _, key in self._markers:
                     pipe.execute_command("HMGET", key, "epoch", "watermark_us")
-                answers = await pipe.execute()
+                # One damaged row is its own request's trouble, not that of everybody in this turn.
+                answers = await pipe.execute(raise_on_error=False)
         except (RedisError, OSError, TimeoutError) as problem:
             self.reachable = False
             said = f"the online store does not answer: {type(problem).__name__}"
@@ -118,3 +129,14 @@ class OnlineFeatures:
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+
+def _marker(raw: list[bytes | None] | Exception) -> Marker | None:
+    """Read a marker; one that is damaged is none."""
+    if isinstance(raw, Exception) or None in raw:
+        return None
+    epoch, watermark_us = raw
+    try:
+        return Marker(epoch.decode(), int(watermark_us) / 1e6)  # type: ignore[union-attr, arg-type]
+    except (ValueError, OverflowError):
+        return None

@@ -17,7 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from scoregate.features import FeatureRow, Status, ViewRow
-from scoregate.features.plan import FeaturePlan
+from scoregate.features.plan import FeaturePlan, ViewPlan
+from scoregate.features.windows import GRAIN_S, STRIDE
+
+CLOCK_SKEW_S = 60.0
+"""How far ahead of ours a writer's clock may be."""
 
 _NO_VALUES: Mapping[str, Any] = {}
 
@@ -39,26 +43,43 @@ def assemble(
     plan: FeaturePlan,
     rows: Sequence[tuple[Mapping[str, Any] | None, float | None]],
     markers: Mapping[str, Marker],
-    at_s: float,
+    now_s: float,
 ) -> FeatureRow:
-    """Judge each view's row, given in the plan's order as (values, time) or (None, None) where the store has none."""
-    views = {}
-    for view, (values, row_at_s) in zip(plan.views, rows, strict=True):
-        if view.kind == "tiles":
-            marker = markers.get(view.stream)
-            if marker is None:
-                views[view.name] = ViewRow(_NO_VALUES, Status.MISSING, None)
-                continue
-            age_s = max(at_s - marker.watermark_s, 0.0)
-            stale = view.max_age_s and age_s > view.max_age_s
-            status = Status.STALE if stale else Status.FRESH
-            views[view.name] = ViewRow(values or _NO_VALUES, status, age_s, known=values is not None)
-            continue
-        if values is None or row_at_s is None:
-            # Only a store that is known to be whole can tell that it does not know somebody.
-            views[view.name] = ViewRow(_NO_VALUES, Status.MISSING, None, known=view.stream not in markers)
-            continue
-        age_s = max(at_s - row_at_s, 0.0)
-        stale = view.max_age_s and age_s > view.max_age_s
-        views[view.name] = ViewRow(values, Status.STALE if stale else Status.FRESH, age_s)
-    return FeatureRow(views)
+    """Judge each view's row, given in the plan's order as (values, time).
+
+    (None, None) where the store has none, ({}, None) where it has one that cannot be read.
+    """
+    judged = (
+        _judge(view, values, row_at_s, markers.get(view.stream), now_s)
+        for view, (values, row_at_s) in zip(plan.views, rows, strict=True)
+    )
+    return FeatureRow(dict(zip((view.name for view in plan.views), judged, strict=True)))
+
+
+def _judge(
+    view: ViewPlan, values: Mapping[str, Any] | None, row_at_s: float | None, marker: Marker | None, now_s: float
+) -> ViewRow:
+    if values is not None and row_at_s is None:
+        return ViewRow(_NO_VALUES, Status.MISSING, None)
+    if view.kind == "tiles":
+        if marker is None or (values and _damaged(values)):
+            return ViewRow(_NO_VALUES, Status.MISSING, None)
+        status, age_s = _aged(now_s - marker.watermark_s, view.max_age_s)
+        return ViewRow(values or _NO_VALUES, status, age_s, known=values is not None)
+    if values is None or row_at_s is None:
+        # Only a store that is known to be whole can tell that it does not know somebody.
+        return ViewRow(_NO_VALUES, Status.MISSING, None, known=marker is None)
+    status, age_s = _aged(now_s - row_at_s, view.max_age_s)
+    return ViewRow(values, status, age_s)
+
+
+def _aged(age_s: float, max_age_s: float) -> tuple[Status, float]:
+    """Judge an age. A time ahead of ours by more than clocks differ says nothing about how old the value is."""
+    if age_s < -CLOCK_SKEW_S or (max_age_s and age_s > max_age_s):
+        return Status.STALE, max(age_s, 0.0)
+    return Status.FRESH, max(age_s, 0.0)
+
+
+def _damaged(values: Mapping[str, Any]) -> bool:
+    """Whether a row of tiles cannot be one: a count of numbers that no writer makes."""
+    return any(len(values.get(grain) or ()) % STRIDE for grain in GRAIN_S)

@@ -104,6 +104,10 @@ class Ledger(Protocol):
 
     async def get(self, decision_id: str) -> Recorded | None: ...
 
+    async def find(self, natural_key: str) -> Recorded | None:
+        """Return the entry that a natural key stands for."""
+        ...
+
     async def verify(self) -> list[Broken]:
         """Walk every writer's chain; return the first broken entry of each, an empty list when all hold."""
         ...

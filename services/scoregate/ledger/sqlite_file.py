@@ -92,7 +92,9 @@ def connect(path: Path, *, mode: str, timeout_s: float) -> sqlite3.Connection:
 def open_file(path: Path, timeout_s: float) -> tuple[sqlite3.Connection, IO[bytes]]:
     """Open the file for writing, made and migrated where need be, and the file whose lock is the turn to write."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # SQLite gives its log the rights of the database.
+        path.touch(mode=0o600)
         with ExitStack() as opened:
             turn = opened.enter_context(path.with_name(f"{path.name}-turn").open("ab"))
             db = opened.enter_context(closing(connect(path, mode="rwc", timeout_s=timeout_s)))

@@ -15,6 +15,13 @@ from scoregate.errors import BadJson, FieldProblem, InvalidFields, UnsupportedMe
 CLOCK_SKEW = timedelta(seconds=60)
 """How far ahead of ours a caller's clock may be."""
 
+OLDEST = timedelta(hours=24)
+"""How long ago an event may have happened: the features are those of now, and wrong for a time long gone."""
+
+MOST_PROBLEMS = 50
+"""Bad fields that one problem names."""
+
+_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")
 _VISIBLE = re.compile(r"^[\x21-\x7e]{1,255}$")
 
 
@@ -49,11 +56,14 @@ def parse_row(row: Any, request_type: type[ScoreRequest], now: datetime) -> Scor
 
 
 def check_times(request: ScoreRequest, now: datetime) -> None:
-    """Refuse dates and times in the future.
+    """Refuse dates and times in the future, and events of long ago.
 
     Raises:
         InvalidFields: names every one.
     """
+    if request.event_at is not None and request.event_at < now - OLDEST:
+        field = FieldProblem("/event_at", "must not be more than 24 hours ago")
+        raise InvalidFields(_count((field,)), fields=(field,))
     late = []
     for name, value in request:
         if isinstance(value, datetime):
@@ -96,17 +106,19 @@ def _explain(problem: ValidationError) -> BadJson | InvalidFields:
     errors = problem.errors(include_input=False, include_url=False, include_context=False)
     if errors[0]["type"] == "json_invalid":
         return BadJson(_without_value(errors[0]["msg"]))
-    fields = tuple(FieldProblem(_pointer(e["loc"]), _without_value(e["msg"])) for e in errors)
-    return InvalidFields(_count(fields), fields=fields)
+    fields = tuple(FieldProblem(_pointer(e["loc"]), _without_value(e["msg"])) for e in errors[:MOST_PROBLEMS])
+    return InvalidFields(_count(fields, len(errors)), fields=fields)
 
 
-def _count(fields: tuple[FieldProblem, ...]) -> str:
-    return f"{len(fields)} field{'s' if len(fields) != 1 else ''} cannot be accepted; 'errors' names each"
+def _count(fields: tuple[FieldProblem, ...], found: int = 1) -> str:
+    count = max(found, len(fields))
+    named = "each" if count == len(fields) else f"the first {len(fields)}"
+    return f"{count} field{'s' if count != 1 else ''} cannot be accepted; 'errors' names {named}"
 
 
 def _pointer(loc: tuple[int | str, ...]) -> str:
-    """RFC 6901; a name that the caller made up is cut, since it may be long."""
-    return "".join("/" + str(part)[:64].replace("~", "~0").replace("/", "~1") for part in loc)
+    """RFC 6901. A name that no schema would have may be somebody's data in the wrong place, and is not repeated."""
+    return "".join(f"/{part}" if isinstance(part, int) or _NAME.match(part) else "/(a name)" for part in loc)
 
 
 def _without_value(message: str) -> str:

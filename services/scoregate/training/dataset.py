@@ -78,14 +78,18 @@ class Dataset:
         return next(_requests(request_type, self.rows.slice(index, 1)))
 
     def missing(self) -> list[list[str]]:
-        """Return for each request the views of facts that knew nothing."""
+        """Return what serving would have called missing of each request: views of facts, `view:feature` for nulls."""
         gone: list[list[str]] = [[] for _ in range(self.rows.num_rows)]
         for view in self.plan.views:
             if view.kind != "facts":
                 continue
-            known = [self.views[f"{view.name}__{feature}"].is_valid().to_numpy() for feature, _ in view.features]
-            for i in np.flatnonzero(~np.any(known, axis=0)):
+            known = {name: self.views[f"{view.name}__{name}"].is_valid().to_numpy() for name, _ in view.features}
+            there = np.any(list(known.values()), axis=0)
+            for i in np.flatnonzero(~there):
                 gone[i].append(view.name)
+            for feature, valid in known.items():
+                for i in np.flatnonzero(there & ~valid):
+                    gone[i].append(f"{view.name}:{feature}")
         return gone
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import toy
 from scoregate.errors import GoldenMismatch, KeyReused, UnknownEntity
 from scoregate.features import Status
 from scoregate.features.memory import MemoryFeatures
+from scoregate.features.reading import Marker
 from scoregate.hashing import KeyedHash
 from scoregate.ledger.memory import MemoryLedger
 from scoregate.models.artefact import Artefact
@@ -162,3 +164,83 @@ def test_a_golden_that_differs_stops_the_service(change: dict[str, Any]) -> None
     """Another vector, score or outcome than the model was accepted with is never served."""
     with pytest.raises(GoldenMismatch):
         check_goldens(golden(**change), toy.CODE, toy.Request)
+
+
+def test_a_null_fact_is_as_absent_as_its_view() -> None:
+    """A required view with a null in it: said by name, low confidence, never the mildest outcome."""
+    source = toy.source()
+    source.put("payer_facts", ("known",), {"limit_minor": None}, toy.NOW_S - 10)
+    answer, _ = decide(scorer(source)[0])
+
+    assert ["payer_facts:limit_minor"] == answer["features"]["missing"]
+    assert ("low", "review") == (answer["confidence"], answer["outcome"])
+
+
+def test_a_backdated_event_does_not_freshen_a_stale_store() -> None:
+    """Ages are measured by our clock: an event's own time, which the caller chooses, changes nothing about them."""
+    source = toy.source(at_s=toy.NOW_S - 3_000)
+    back = datetime.fromtimestamp(toy.NOW_S - 3_000, UTC).isoformat()
+    answer, _ = decide(scorer(source)[0], event_at=back)
+
+    assert ["payer_tiles"] == answer["features"]["stale"]
+
+
+def test_a_watermark_of_the_future_is_stale() -> None:
+    """A writer's clock that runs far ahead would keep everything fresh for ever."""
+    source = toy.source()
+    source.markers["payments"] = Marker("e", toy.NOW_S + 3_600)
+
+    assert ["payer_tiles"] == decide(scorer(source)[0])[0]["features"]["stale"]
+
+
+def test_a_damaged_row_of_tiles_is_missing_and_not_zero() -> None:
+    """A list of numbers that no writer makes says nothing; it must not read as an account without payments."""
+    source = toy.source()
+    source.put("payer_tiles", ("known",), {"hours": [1, 2, 3]}, toy.NOW_S - 10)
+
+    assert ["payer_tiles"] == decide(scorer(source)[0])[0]["features"]["missing"]
+
+
+def test_a_store_that_lost_everything_is_no_worse_than_a_dead_one() -> None:
+    """Without any required view there is nothing for the model to judge: the fallback answers, with no score."""
+    source = toy.source(marked=False)
+    source.rows.clear()
+    answer, _ = decide(scorer(source)[0])
+
+    assert (None, "fallback", "review") == (answer["score"], answer["source"], answer["outcome"])
+
+
+def test_a_repeat_is_answered_even_when_the_payer_has_gone() -> None:
+    """Safe to retry: the first answer again, though the store no longer knows the payer; anything else is refused."""
+    source = toy.source()
+    subject, _ = scorer(source)
+    _, first = decide(subject)
+    del source.rows["payer_facts", ("known",)]
+
+    assert (first.answer, True) == ((again := decide(subject)[1]).answer, again.replayed)
+    with pytest.raises(UnknownEntity):
+        decide(subject, payment_id="p2")
+
+
+def test_a_replay_is_not_counted_as_a_decision() -> None:
+    """The counter of decisions counts decisions."""
+    registry = CollectorRegistry()
+    subject = Scorer(
+        toy.artefact(),
+        toy.CODE,
+        toy.source(),
+        MemoryLedger("toy"),
+        KeyedHash(b"k" * 32),
+        Metrics("toy", "stable", registry),
+        arm="stable",
+    )
+
+    def counted() -> float:
+        return sum(s.value for m in registry.collect() for s in m.samples if s.name == "scoregate_decisions_total")
+
+    before = counted()
+    decide(subject)
+    first = counted()
+    decide(subject)
+
+    assert (1.0, first) == (first - before, counted())

@@ -104,3 +104,33 @@ def test_a_deadline_is_never_above_the_limit() -> None:
         wire.deadline_ms("5000", 1000),
         wire.deadline_ms(None, 1000),
     )
+
+
+def test_an_event_of_long_ago_is_refused() -> None:
+    """The features are those of now: a day is the longest that a request may look back."""
+    wire.parse(toy.body(event_at=(NOW - wire.OLDEST).isoformat()), toy.Request, NOW)
+    old = NOW - wire.OLDEST - timedelta(seconds=1)
+
+    assert {"/event_at": "must not be more than 24 hours ago"} == problems(toy.body(event_at=old.isoformat()))
+
+
+@pytest.mark.parametrize("value", [1_700_000_000, 1.5, True])
+def test_a_time_is_a_string(value: object) -> None:
+    """A number would be read as seconds or milliseconds, whichever fits."""
+
+    assert ["/event_at"] == list(problems(toy.body(event_at=value)))
+
+
+def test_a_name_that_is_no_name_is_not_repeated() -> None:
+    """Somebody's data in the place of a field's name stays out of the problem."""
+    found = problems(toy.body(**{"Jane Doe +49 30 1234": 1, "jane@example.com": 2}))
+
+    assert {"/(a name)"} == set(found)
+
+
+def test_a_problem_names_a_bounded_number_of_fields() -> None:
+    """Thousands of unknown fields are counted, and the first of them named."""
+    with pytest.raises(InvalidFields) as caught:
+        wire.parse(toy.body(**{f"x{i}": i for i in range(1_000)}), toy.Request, NOW)
+
+    assert (wire.MOST_PROBLEMS, True) == (len(caught.value.fields), "1000 fields" in caught.value.detail)

@@ -31,6 +31,11 @@ VIEWS: dict[str, dict[str, Any]] = {
 }
 
 
+def tile(index: int) -> list[int]:
+    """One day's tile of one event."""
+    return [index, 1, 100, 1, 0]
+
+
 def registry() -> bytes:
     message = encoding.Registry()
     service = message.feature_services.add().spec
@@ -107,7 +112,11 @@ def fill(settings: Settings) -> None:
         ("b", NOON - HOUR, 7, "y"),
     )
     put(
-        settings, "card_tiles", ("a", NOON - 2 * HOUR, [1, 2], 3), ("a", NOON - HOUR, [4], 5), ("b", NOON - HOUR, [], 0)
+        settings,
+        "card_tiles",
+        ("a", NOON - 2 * HOUR, tile(1), 3),
+        ("a", NOON - HOUR, tile(4), 5),
+        ("b", NOON - HOUR, [], 0),
     )
 
 
@@ -123,7 +132,7 @@ def test_the_newest_row_of_each_entity_is_served_fresh(settings: Settings) -> No
 
     row = read(settings, "a", NOON)
     assert {"limit": 6, "name": None} == row.views["card_facts"].values
-    assert {"days": [4], "last_event_us": 5} == row.views["card_tiles"].values
+    assert {"days": tile(4), "last_event_us": 5} == row.views["card_tiles"].values
     assert [] == read(settings, "b", NOON).get("card_tiles", "days")
     assert {"card_facts": (Status.FRESH, 7_200.0), "card_tiles": (Status.FRESH, 0.0)} == {
         name: (view.status, view.age_s) for name, view in row.views.items()
@@ -135,12 +144,18 @@ def test_a_later_load_writes_only_what_changed(settings: Settings) -> None:
     fill(settings)
     bring(settings, NOON)
     before = epoch(settings)
-    put(settings, "card_tiles", ("a", NOON - HOUR, [4], 5), ("b", NOON - HOUR, [], 0), ("b", NOON + HOUR, [9], 9))
+    put(
+        settings,
+        "card_tiles",
+        ("a", NOON - HOUR, tile(4), 5),
+        ("b", NOON - HOUR, [], 0),
+        ("b", NOON + HOUR, tile(9), 9),
+    )
 
     said = bring(settings, NOON + 2 * HOUR)
 
     assert ["card_tiles: 1 of 1 rows"] == said
-    assert [9] == read(settings, "b", NOON + 2 * HOUR).get("card_tiles", "days")
+    assert tile(9) == read(settings, "b", NOON + 2 * HOUR).get("card_tiles", "days")
     assert 0.0 == read(settings, "a", NOON + 2 * HOUR).views["card_tiles"].age_s
     assert before == epoch(settings)
 
@@ -164,7 +179,7 @@ def test_rows_that_somebody_else_left_are_cleared(settings: Settings, tmp_path: 
     streams.keep(other.data / "facts", "2")
     streams.keep(other.data / "tiles" / "card_tiles", "2")
     put(other, "card_facts", ("stranger", NOON - HOUR, 1, "z"))
-    put(other, "card_tiles", ("stranger", NOON - HOUR, [1], 1))
+    put(other, "card_tiles", ("stranger", NOON - HOUR, tile(1), 1))
     bring(other, NOON)
     fill(settings)
 
@@ -190,7 +205,7 @@ def test_facts_of_a_new_day_are_loaded(settings: Settings) -> None:
 def test_rows_that_reach_no_window_are_not_loaded(settings: Settings) -> None:
     """Whoever has done nothing in the longest window has no tiles online: zero either way."""
     fill(settings)
-    put(settings, "card_tiles", ("old", NOON - dt.timedelta(days=40), [1], 1))
+    put(settings, "card_tiles", ("old", NOON - dt.timedelta(days=40), tile(1), 1))
 
     bring(settings, NOON)
 
@@ -200,7 +215,7 @@ def test_rows_that_reach_no_window_are_not_loaded(settings: Settings) -> None:
 def test_a_clock_turned_back_fills_the_store_anew(settings: Settings) -> None:
     """Rows that were written for a later time do not answer an earlier one."""
     fill(settings)
-    put(settings, "card_tiles", ("b", NOON + dt.timedelta(days=5), [9], 9))
+    put(settings, "card_tiles", ("b", NOON + dt.timedelta(days=5), tile(9), 9))
     bring(settings, NOON + dt.timedelta(days=10))
 
     bring(settings, NOON)
