@@ -231,7 +231,7 @@ def test_a_replay_is_not_counted_as_a_decision() -> None:
         toy.source(),
         MemoryLedger("toy"),
         KeyedHash(b"k" * 32),
-        Metrics("toy", "stable", registry),
+        Metrics("toy-counted", "stable", registry),
         arm="stable",
     )
 
