@@ -281,6 +281,33 @@ def test_an_empty_list_is_no_null(world: World) -> None:
     assert [] == read(world).get("user_tiles", "minutes")
 
 
+@pytest.mark.parametrize("damage", ["value", "time", "type", "watermark", "epoch", "marker type"])
+def test_damage_is_missing_and_no_error(plan: FeaturePlan, store: FeatureStore, port: int, damage: str) -> None:
+    """Bytes that nobody wrote so are as good as absent: never an exception, a zero, or somebody unknown."""
+    world = valkey_world("online", plan, store, port)
+    fill(world)
+    redis = Redis.from_url(f"redis://127.0.0.1:{port}/0")
+    rows = [key for key in redis.scan_iter() if not key.startswith(b"scoregate:")]
+    markers = redis.keys("scoregate:*")
+    for key in rows if damage in ("value", "time", "type") else markers:
+        if damage in ("type", "marker type"):
+            redis.set(key, b"a string")
+            continue
+        fields = [field for field in redis.hkeys(key) if field.startswith(b"_ts:") == (damage == "time")]
+        if damage in ("watermark", "epoch"):
+            fields = [b"watermark_us" if damage == "watermark" else b"epoch"]
+        redis.hset(key, mapping=dict.fromkeys(fields, b"\xff\xff\xff"))
+    redis.close()
+
+    row = read(world)
+
+    # Without a marker, facts still age by their own time.
+    tiles = {view.name for view in plan.views if view.kind == "tiles"}
+    damaged = tiles if damage in ("watermark", "epoch", "marker type") else set(row.views)
+    assert damaged <= set(row.missing)
+    assert all(found.known for found in row.views.values())
+
+
 def test_a_store_that_does_not_answer_is_said_to_be_unavailable(
     plan: FeaturePlan, store: FeatureStore, tmp_path: Path
 ) -> None:

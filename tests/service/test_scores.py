@@ -6,6 +6,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from conftest import Stack
@@ -82,14 +83,28 @@ def test_an_idempotency_key_belongs_to_one_body(stack: Stack, service: str) -> N
 @pytest.mark.parametrize("service", NAMES)
 def test_a_batch_answers_row_by_row(stack: Stack, service: str) -> None:
     """Each row has its own answer or problem; the order is kept."""
-    import httpx
-
     rows = [example(service), {"wrong": 1}, example(service)]
     response = httpx.post(
         f"{stack.url}/v1/{service}/score:batch", json={"rows": rows}, headers={"authorization": f"Bearer {stack.key}"}
     )
 
     assert [200, 422, 200] == [r["status"] for r in response.json()["results"]]
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_a_large_batch_is_answered_by_the_model(stack: Stack, service: str) -> None:
+    """Many rows are no reason to fall down the ladder: each is decided on its features."""
+    rows = [example(service) for _ in range(400)]
+    response = httpx.post(
+        f"{stack.url}/v1/{service}/score:batch",
+        json={"rows": rows},
+        headers={"authorization": f"Bearer {stack.key}"},
+        timeout=30,
+    )
+    results = response.json()["results"]
+
+    assert {200} == {result["status"] for result in results}
+    assert {("model", "full")} == {(r["answer"]["source"], r["answer"]["confidence"]) for r in results}
 
 
 @pytest.mark.parametrize("service", NAMES)

@@ -59,7 +59,8 @@ def ports(settings: Settings, services: list[str]) -> Ports:
 
 
 def gateway_limits(settings: Settings) -> GatewayLimits:
-    return GatewayLimits(max_body_bytes=settings.max_body_bytes, answer_s=settings.deadline_ms / 1000 + ANSWER_MARGIN_S)
+    longest_ms = max(settings.deadline_ms, settings.batch_deadline_ms)
+    return GatewayLimits(max_body_bytes=settings.max_body_bytes, answer_s=longest_ms / 1000 + ANSWER_MARGIN_S)
 
 
 def environment(settings: Settings) -> dict[str, str | None]:
@@ -112,7 +113,7 @@ def service_spec(
         env=env,
         cwd=str(ROOT),
         health_url=f"http://{HOST}:{port}/readyz",
-        stop_s=settings.drain_s + settings.deadline_ms / 1000 + 10,
+        stop_s=settings.drain_s + max(settings.deadline_ms, settings.batch_deadline_ms) / 1000 + 10,
         revision=revision,
         asked=asked,
     )
