@@ -61,19 +61,17 @@ def check_times(request: ScoreRequest, now: datetime) -> None:
     Raises:
         InvalidFields: names every one.
     """
-    if request.event_at is not None and request.event_at < now - OLDEST:
-        field = FieldProblem("/event_at", "must not be more than 24 hours ago")
-        raise InvalidFields(_count((field,)), fields=(field,))
-    late = []
+    fields = []
     for name, value in request:
         if isinstance(value, datetime):
             if value > now + CLOCK_SKEW:
-                late.append(name)
+                fields.append(FieldProblem(f"/{name}", "must not be in the future"))
+            elif name == "event_at" and value < now - OLDEST:
+                fields.append(FieldProblem(f"/{name}", "must not be more than 24 hours ago"))
         elif isinstance(value, date) and value > now.astimezone(UTC).date():
-            late.append(name)
-    if late:
-        fields = tuple(FieldProblem(f"/{name}", "must not be in the future") for name in late)
-        raise InvalidFields(_count(fields), fields=fields)
+            fields.append(FieldProblem(f"/{name}", "must not be in the future"))
+    if fields:
+        raise InvalidFields(_count(tuple(fields)), fields=tuple(fields))
 
 
 def idempotency_key(raw: str | None) -> str | None:

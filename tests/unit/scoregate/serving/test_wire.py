@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -134,3 +134,16 @@ def test_a_problem_names_a_bounded_number_of_fields() -> None:
         wire.parse(toy.body(**{f"x{i}": i for i in range(1_000)}), toy.Request, NOW)
 
     assert (wire.MOST_PROBLEMS, True) == (len(caught.value.fields), "1000 fields" in caught.value.detail)
+
+
+def test_an_old_event_does_not_hide_another_late_date() -> None:
+    """Times too old and dates in the future are named together."""
+
+    class WithBirth(toy.Request):
+        birth_date: date
+
+    body = toy.body(event_at="2020-01-01T00:00:00Z", birth_date="2030-01-01")
+    with pytest.raises(InvalidFields) as caught:
+        wire.parse(body, WithBirth, NOW)
+
+    assert {"/event_at", "/birth_date"} == {field.pointer for field in caught.value.fields}
