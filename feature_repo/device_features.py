@@ -5,4 +5,4 @@ from __future__ import annotations
 from entities import device
 from sources import tiles
 
-device_tiles = tiles("device_tiles", device, "transactions", party="account_id", amount="amount_minor")
+device_tiles = tiles("device_tiles", device, "transactions", party="account_key", amount="amount_minor")

@@ -1,4 +1,4 @@
-"""Whom features are about. Identity keys are keyed hashes: the store never holds a phone number or a name."""
+"""Whom features are about. Keys of people are keyed hashes: the store never holds an account, a phone or a name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ def _entity(name: str, key: str) -> Entity:
     return Entity(name=name, join_keys=[key], value_type=ValueType.STRING)
 
 
-account = _entity("account", "account_id")
+account = _entity("account", "account_key")
 merchant = _entity("merchant", "merchant_id")
-device = _entity("device", "device_id")
-applicant = _entity("applicant", "applicant_id")
+device = _entity("device", "device_key")
+applicant = _entity("applicant", "applicant_key")
 
-applicant_device = _entity("applicant_device", "device_key")
 document = _entity("document", "document_key")
 phone = _entity("phone", "phone_key")
 email = _entity("email", "email_key")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from entities import address, applicant_device, document, email, phone
+from entities import address, device, document, email, phone
 from sources import tiles
 
 applicant_device_tiles, document_tiles, phone_tiles, email_tiles, address_tiles = (
-    tiles(f"{entity.name}_tiles", entity, "applications", party="applicant_key")
-    for entity in (applicant_device, document, phone, email, address)
+    tiles(f"{name}_tiles", entity, "applications", party="applicant_key")
+    for name, entity in (
+        ("applicant_device", device),
+        ("document", document),
+        ("phone", phone),
+        ("email", email),
+        ("address", address),
+    )
 )

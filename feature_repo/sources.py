@@ -9,8 +9,8 @@ from feast.types import Array, FeastType, Int64, String
 
 from scoregate.features.windows import GRAIN_S
 
-STREAM_AGE = timedelta(days=1)
-"""How far a stream's watermark may lie back before what is counted from it is stale."""
+STREAM_AGE = timedelta(seconds=3)
+"""How far a stream's watermark may lie back before what is counted from it is stale: a worker says it every moment."""
 
 
 def facts(name: str, entity: Entity, ttl: timedelta, features: dict[str, FeastType]) -> FeatureView:

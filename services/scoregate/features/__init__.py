@@ -1,6 +1,7 @@
 """The port to online features: which views a model reads, and what came back of them.
 
 windows.py      tiles → windows, the one definition
+accumulate.py   events → tiles, one at a time
 plan.py         what one FeatureService reads, compiled from the Feast registry into the artefact
 reading.py      fresh, stale, missing or zero: what an answer of the store means
 encoding.py     Feast's documented online format: keys, field names, values
@@ -16,6 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
+
+LATE_S = 60.0
+"""A request may come this long after its event: later, tiles hold events that the request's windows should not."""
+
+SUPPLIED = "supplied"
+"""The version of a view that the request brought itself."""
 
 
 class Status(StrEnum):
@@ -33,19 +40,22 @@ class ViewRow:
     `values` by feature name, None where the store has null; empty for an entity without tiles in a whole store.
     `age_s` is seconds between the row's (facts) or the stream's (tiles) time and the request; None when MISSING.
     `known` is False when the store is whole and has no row for this entity.
+    `version` is the id of the last stream entry counted in the row; None where nothing was streamed into it.
     """
 
     values: Mapping[str, Any]
     status: Status
     age_s: float | None
     known: bool = True
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureRow:
-    """All views of one request, by view name."""
+    """All views of one request, by view name, and whose they are: the value of each join key."""
 
     views: Mapping[str, ViewRow] = field(default_factory=dict)
+    entities: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, view: str, feature: str) -> Any:
         """Return a value, or None when the view is missing, the entity unknown, or the value null."""

@@ -7,7 +7,9 @@ costs seconds and hundreds of megabytes, which a serving process does not have.
 
 from __future__ import annotations
 
+import re
 import struct
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import mmh3
@@ -15,7 +17,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, ti
 
 ENTITY_KEY_VERSION: Final = 3
 
-_STRING: Final = 2
+STRING: Final = 2
+"""Feast's number of the string type."""
+
 _F = descriptor_pb2.FieldDescriptorProto
 
 DTYPES: Final = {
@@ -59,6 +63,8 @@ _MESSAGES: Final[dict[str, list[tuple[str, int, Any, bool]]]] = {
         ("feature_columns", 2, "Feature", True),
         ("feature_view_name_alias", 3, "string", False),
         ("join_key_map", 4, "Entry", True),
+        # Optional in Feast; declared as repeated, it is told apart whether it is absent or version 0.
+        ("version_tag", 10, "int32", True),
     ],
     "ServiceSpec": [("name", 1, "string", False), ("project", 2, "string", False), ("features", 3, "Projection", True)],
     "Service": [("spec", 1, "ServiceSpec", False)],
@@ -69,6 +75,7 @@ _MESSAGES: Final[dict[str, list[tuple[str, int, Any, bool]]]] = {
         ("tags", 5, "Entry", True),
         ("ttl", 6, "Duration", False),
         ("entity_columns", 12, "Feature", True),
+        ("disabled", 20, "bool", False),
     ],
     "View": [("spec", 1, "ViewSpec", False)],
     "Registry": [("feature_views", 6, "View", True), ("feature_services", 7, "Service", True)],
@@ -117,13 +124,24 @@ def _declare() -> dict[str, Any]:
     }
 
 
+_TIMES: Final = {"unix_timestamp", "unix_timestamp_list"}
+_NO_TIME: Final = -(2**63)
+"""How Feast writes a null time: whole seconds have no room for one."""
+
+_SMALL: Final = 1 << 14
+_VARINTS: Final = [bytes([n]) if n < 128 else bytes([n & 0x7F | 0x80, n >> 7]) for n in range(_SMALL)]
+_BEGINNINGS: Final = [bytes([n & 0x7F | 0x80, n >> 7 | 0x80]) for n in range(_SMALL)]
+_INT64_LIST: Final = b"\x72"
+_NO_INT64S: Final = b"\x72\x00"
+_WRAPPED: Final = re.compile(rb"\x72[\x80-\xff]*[\x00-\x7f]\x0a[\x80-\xff]*[\x00-\x7f]", re.DOTALL)
+
 _CLASSES = _declare()
 Value = _CLASSES["Value"]
 Registry = _CLASSES["Registry"]
 Service = _CLASSES["Service"]
 View = _CLASSES["View"]
 
-__all__ = ["ENTITY_KEY_VERSION", "Registry", "Service", "Value", "View"]
+__all__ = ["ENTITY_KEY_VERSION", "STRING", "Registry", "Service", "Value", "View"]
 
 
 def field_key(view: str, feature: str) -> bytes:
@@ -136,12 +154,17 @@ def timestamp_key(view: str) -> bytes:
     return b"_ts:" + view.encode()
 
 
+def version_key(view: str) -> bytes:
+    """Return the hash field, our own beside Feast's, that says which stream entry a row has counted last."""
+    return b"_id:" + view.encode()
+
+
 def key_prefix(join_keys: tuple[str, ...]) -> bytes:
     """Return the part of a row's key that only depends on the sorted join keys."""
     parts = [struct.pack("<I", len(join_keys))]
     for name in join_keys:
         encoded = name.encode()
-        parts.append(struct.pack("<II", _STRING, len(encoded)) + encoded)
+        parts.append(struct.pack("<II", STRING, len(encoded)) + encoded)
     return b"".join(parts)
 
 
@@ -150,7 +173,7 @@ def row_key(prefix: bytes, values: tuple[str, ...], project: bytes) -> bytes:
     parts = [prefix]
     for value in values:
         encoded = value.encode()
-        parts.append(struct.pack("<II", _STRING, len(encoded)) + encoded)
+        parts.append(struct.pack("<II", STRING, len(encoded)) + encoded)
     parts.append(project)
     return b"".join(parts)
 
@@ -158,17 +181,29 @@ def row_key(prefix: bytes, values: tuple[str, ...], project: bytes) -> bytes:
 def decode_value(raw: bytes, dtype: str) -> Any:
     """Decode one value; None for null, and for a value of another type than `dtype`, which is as good as absent."""
     value = Value.FromString(raw)
-    kind = value.WhichOneof("val")
-    if kind != dtype:
+    if not value.HasField(dtype):
         return None
-    found = getattr(value, kind)
-    return list(found.val) if dtype.endswith("_list") else found
+    found = getattr(value, dtype)
+    if dtype in _TIMES:
+        return [_time(seconds) for seconds in found.val] if dtype.endswith("_list") else _time(found)
+    # A slice is a list at once; `list` would ask for one number after the other.
+    return found.val[:] if dtype.endswith("_list") else found
+
+
+def _time(seconds: int) -> datetime | None:
+    return None if seconds == _NO_TIME else datetime.fromtimestamp(seconds, UTC)
+
+
+def _seconds(at: datetime | None) -> int:
+    return _NO_TIME if at is None else int(at.timestamp())
 
 
 def encode_value(value: Any, dtype: str) -> bytes:
     """Encode one value; None becomes an empty Value, as Feast writes null."""
     if value is None:
         return b""
+    if dtype in _TIMES:
+        value = [_seconds(at) for at in value] if dtype.endswith("_list") else _seconds(value)
     message = Value()
     if dtype.endswith("_list"):
         getattr(message, dtype).val.extend(value)
@@ -179,6 +214,39 @@ def encode_value(value: Any, dtype: str) -> bytes:
     return encoded
 
 
+def varint(value: int) -> bytes:
+    """Encode an integer as protobuf does in an int64 field; a negative one takes ten bytes."""
+    if value < 0:
+        value += 1 << 64
+    if value < _SMALL:
+        return _VARINTS[value]
+    if value < _SMALL * _SMALL:
+        return _BEGINNINGS[value % _SMALL] + _VARINTS[value // _SMALL]
+    return _BEGINNINGS[value % _SMALL] + varint(value // _SMALL)
+
+
+def int64_list(packed: bytes) -> bytes:
+    """Wrap varints, one after the other, as the value of a feature of type Array(Int64): what `encode_value` writes."""
+    if not packed:
+        return _NO_INT64S
+    inner = b"\x0a" + varint(len(packed)) + packed
+    return _INT64_LIST + varint(len(inner)) + inner
+
+
+def packed_int64s(value: bytes) -> bytes:
+    """Return the varints inside what `int64_list` wrote; empty for null.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not value or value == _NO_INT64S:
+        return b""
+    found = _WRAPPED.match(value)
+    if found is None:
+        raise ValueError("this is not a list of integers")
+    return value[found.end() :]
+
+
 def decode_timestamp_s(raw: bytes) -> float:
     """Decode a row's time to seconds since the epoch."""
     stamp = timestamp_pb2.Timestamp.FromString(raw)
@@ -186,7 +254,7 @@ def decode_timestamp_s(raw: bytes) -> float:
 
 
 def encode_timestamp(at_us: int) -> bytes:
-    """Encode a row's time from microseconds since the epoch."""
+    """Encode a row's time from microseconds since the epoch: a protobuf Timestamp."""
     seconds, micros = divmod(at_us, 1_000_000)
-    encoded: bytes = timestamp_pb2.Timestamp(seconds=seconds, nanos=micros * 1000).SerializeToString()
-    return encoded
+    encoded = b"\x08" + varint(seconds) if seconds else b""
+    return encoded + b"\x10" + varint(micros * 1_000) if micros else encoded

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from scoregate.errors import StoreUnavailable
 from scoregate.features import FeatureRow
 from scoregate.features.plan import FeaturePlan, ViewPlan
-from scoregate.features.reading import Marker, assemble, marker_key
+from scoregate.features.reading import StoredRow, assemble, marker_key, read_marker
 
 
 class FeastFeatures:
@@ -30,34 +30,31 @@ class FeastFeatures:
         self._redis: Any = Redis.from_url(url, retry=Retry(NoBackoff(), 0))
 
     async def read(self, entities: Mapping[str, str], now_s: float) -> FeatureRow:
+        streams = self._plan.streams
         try:
             # The markers first: Feast's client would try a dead store for many seconds.
-            markers = {stream: await self._marker(stream) for stream in self._plan.streams}
+            markers = {s: read_marker(await self._redis.hgetall(marker_key(self._plan.project, s))) for s in streams}
             answer = await asyncio.to_thread(self._ask, dict(entities))
         except (RedisError, OSError) as problem:
             raise StoreUnavailable(f"the online store does not answer: {type(problem).__name__}") from problem
         found = {stream: marker for stream, marker in markers.items() if marker is not None}
-        return assemble(self._plan, [_row(answer, view) for view in self._plan.views], found, now_s)
+        return assemble(self._plan, entities, [_row(answer, view) for view in self._plan.views], found, now_s)
 
     def _ask(self, entities: dict[str, str]) -> OnlineResponse:
         row = {key: entities[key] for key in self._plan.join_keys}
         return self._store.get_online_features(self._service, [row], full_feature_names=True)
 
-    async def _marker(self, stream: str) -> Marker | None:
-        epoch, watermark = await self._redis.hmget(marker_key(self._plan.project, stream), "epoch", "watermark_us")
-        return None if epoch is None or watermark is None else Marker(epoch.decode(), int(watermark) / 1e6)
-
     async def close(self) -> None:
         await self._redis.aclose()
 
 
-def _row(answer: OnlineResponse, view: ViewPlan) -> tuple[dict[str, Any] | None, float | None]:
+def _row(answer: OnlineResponse, view: ViewPlan) -> StoredRow | None:
     names = list(answer.proto.metadata.feature_names.val)
     results = [answer.proto.results[names.index(f"{view.name}__{feature}")] for feature, _ in view.features]
     stamp = results[0].event_timestamps[0]
     at_s = stamp.seconds + stamp.nanos / 1e9
     # Feast stamps what it did not find with the epoch.
     if at_s == 0:
-        return None, None
+        return None
     values = [feast_value_type_to_python_type(result.values[0]) for result in results]
-    return {feature: value for (feature, _), value in zip(view.features, values, strict=True)}, at_s
+    return StoredRow({feature: value for (feature, _), value in zip(view.features, values, strict=True)}, at_s)

@@ -8,32 +8,29 @@ from typing import Any
 from scoregate.errors import StoreUnavailable
 from scoregate.features import FeatureRow
 from scoregate.features.plan import FeaturePlan
-from scoregate.features.reading import Marker, assemble
+from scoregate.features.reading import Marker, StoredRow, assemble
 
 
 class MemoryFeatures:
-    """Rows by (view, values of its join keys), each with its time; and a marker per stream.
+    """Rows by (view, values of its join keys); and a marker per stream.
 
     `down` makes every read raise, as a dead store does.
     """
 
     def __init__(self, plan: FeaturePlan) -> None:
         self._plan = plan
-        self.rows: dict[tuple[str, tuple[str, ...]], tuple[dict[str, Any], float]] = {}
+        self.rows: dict[tuple[str, tuple[str, ...]], StoredRow] = {}
         self.markers: dict[str, Marker] = {}
         self.down = False
 
     def put(self, view: str, keys: tuple[str, ...], values: dict[str, Any], at_s: float) -> None:
-        self.rows[view, keys] = (values, at_s)
+        self.rows[view, keys] = StoredRow(values, at_s)
 
     async def read(self, entities: Mapping[str, str], now_s: float) -> FeatureRow:
         if self.down:
             raise StoreUnavailable
-        found = [
-            self.rows.get((view.name, tuple(entities[k] for k in view.join_keys)), (None, None))
-            for view in self._plan.views
-        ]
-        return assemble(self._plan, found, self.markers, now_s)
+        found = [self.rows.get((view.name, tuple(entities[k] for k in view.join_keys))) for view in self._plan.views]
+        return assemble(self._plan, entities, found, self.markers, now_s)
 
     async def close(self) -> None:
         pass

@@ -16,40 +16,66 @@ from redis.exceptions import RedisError
 from scoregate.errors import StoreUnavailable
 from scoregate.features import FeatureRow, encoding
 from scoregate.features.plan import FeaturePlan, ViewPlan
-from scoregate.features.reading import Marker, assemble, marker_key
+from scoregate.features.reading import UNREADABLE, StoredRow, assemble, marker_key, read_marker
 
 
 @dataclass(frozen=True, slots=True)
 class _ViewReader:
-    """One view's share of a read, worked out once: the key's constant part, the hash fields, the dtypes."""
+    """One view's share of a read: where its fields begin in the answer for its hash, and what they are."""
 
+    at: int
     view: ViewPlan
-    prefix: bytes
-    fields: tuple[bytes, ...]
+    first: int
 
-    @classmethod
-    def of(cls, view: ViewPlan) -> _ViewReader:
-        features = (encoding.field_key(view.name, name) for name, _ in view.features)
-        return cls(view, encoding.key_prefix(view.join_keys), (encoding.timestamp_key(view.name), *features))
+    @property
+    def fields(self) -> list[bytes]:
+        name = self.view.name
+        features = (encoding.field_key(name, feature) for feature, _ in self.view.features)
+        return [encoding.timestamp_key(name), encoding.version_key(name), *features]
 
-    def key(self, entities: Mapping[str, str], project: bytes) -> bytes:
-        return encoding.row_key(self.prefix, tuple(entities[k] for k in self.view.join_keys), project)
-
-    def decode(self, raw: list[bytes | None] | Exception) -> tuple[dict[str, Any] | None, float | None]:
-        """Return (values, time), (None, None) where there is no row, and ({}, None) for one that cannot be read."""
-        if isinstance(raw, Exception):
-            return {}, None
-        stamp = raw[0]
+    def decode(self, raw: list[bytes | None]) -> StoredRow | None:
+        """Return what the store has, None where it has nothing."""
+        stamp = raw[self.first]
         if stamp is None:
-            return None, None
+            return None
+        version, *cells = raw[self.first + 1 : self.first + 2 + len(self.view.features)]
         try:
             values = {
                 name: None if cell is None else encoding.decode_value(cell, dtype)
-                for (name, dtype), cell in zip(self.view.features, raw[1:], strict=True)
+                for (name, dtype), cell in zip(self.view.features, cells, strict=True)
             }
-            return values, encoding.decode_timestamp_s(stamp)
+            return StoredRow(values, encoding.decode_timestamp_s(stamp), version.decode() if version else None)
         except (DecodeError, ValueError, OverflowError):
-            return {}, None
+            return UNREADABLE
+
+
+@dataclass(frozen=True, slots=True)
+class _HashReader:
+    """All views of the same join keys: they share a hash, so one command reads them. Worked out once."""
+
+    join_keys: tuple[str, ...]
+    prefix: bytes
+    views: tuple[_ViewReader, ...]
+    fields: tuple[bytes, ...]
+
+    @classmethod
+    def all_of(cls, plan: FeaturePlan) -> tuple[_HashReader, ...]:
+        found: dict[tuple[str, ...], list[_ViewReader]] = {}
+        for at, view in enumerate(plan.views):
+            before = found.setdefault(view.join_keys, [])
+            before.append(_ViewReader(at, view, sum(len(reader.fields) for reader in before)))
+        return tuple(
+            cls(keys, encoding.key_prefix(keys), tuple(views), tuple(f for view in views for f in view.fields))
+            for keys, views in found.items()
+        )
+
+    def key(self, entities: Mapping[str, str], project: bytes) -> bytes:
+        return encoding.row_key(self.prefix, tuple(entities[k] for k in self.join_keys), project)
+
+    def decode(self, raw: list[bytes | None] | Exception, rows: list[StoredRow | None]) -> None:
+        """Put the row of each view where the plan has the view."""
+        for view in self.views:
+            rows[view.at] = UNREADABLE if isinstance(raw, Exception) else view.decode(raw)
 
 
 class OnlineFeatures:
@@ -62,7 +88,8 @@ class OnlineFeatures:
         # A retry inside the client would spend the request's deadline in silence.
         self._redis: Redis = Redis.from_url(
             url,
-            socket_timeout=timeout_s,
+            # One timeout around a whole flight; the client would set one for each answer in it.
+            socket_timeout=None,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
             decode_responses=False,
@@ -70,7 +97,7 @@ class OnlineFeatures:
         self._plan = plan
         self._timeout_s = timeout_s
         self._project = plan.project.encode()
-        self._readers = tuple(_ViewReader.of(view) for view in plan.views)
+        self._readers = _HashReader.all_of(plan)
         self._markers = tuple((stream, marker_key(plan.project, stream)) for stream in plan.streams)
         self._turn: list[tuple[list[bytes], asyncio.Future[list[Any]]]] = []
         self._flights: set[asyncio.Task[None]] = set()
@@ -87,14 +114,16 @@ class OnlineFeatures:
             loop.call_soon(self._depart)
         self._turn.append((keys, future))
         answer = await future
-        rows = [reader.decode(raw) for reader, raw in zip(self._readers, answer, strict=False)]
+        rows: list[StoredRow | None] = [None] * len(self._plan.views)
+        for reader, raw in zip(self._readers, answer, strict=False):
+            reader.decode(raw, rows)
         markers = {
             stream: marker
-            for (stream, _), raw in zip(self._markers, answer[len(rows) :], strict=True)
-            if (marker := _marker(raw))
+            for (stream, _), raw in zip(self._markers, answer[len(self._readers) :], strict=True)
+            if (marker := read_marker(raw))
         }
         self.whole = len(markers) == len(self._markers)
-        return assemble(self._plan, rows, markers, now_s)
+        return assemble(self._plan, entities, rows, markers, now_s)
 
     def _depart(self) -> None:
         turn, self._turn = self._turn, []
@@ -110,8 +139,9 @@ class OnlineFeatures:
                 for keys, _ in turn:
                     for reader, key in zip(self._readers, keys, strict=True):
                         pipe.execute_command("HMGET", key, *reader.fields)
+                # After the rows: a store that was flushed meanwhile must not read as one in which nothing happened.
                 for _, key in self._markers:
-                    pipe.execute_command("HMGET", key, "epoch", "watermark_us")
+                    pipe.execute_command("HGETALL", key)
                 # One damaged row is its own request's trouble, not that of everybody in this turn.
                 answers = await pipe.execute(raise_on_error=False)
         except (RedisError, OSError, TimeoutError) as problem:
@@ -129,14 +159,3 @@ class OnlineFeatures:
 
     async def close(self) -> None:
         await self._redis.aclose()
-
-
-def _marker(raw: list[bytes | None] | Exception) -> Marker | None:
-    """Read a marker; one that is damaged is none."""
-    if isinstance(raw, Exception) or None in raw:
-        return None
-    epoch, watermark_us = raw
-    try:
-        return Marker(epoch.decode(), int(watermark_us) / 1e6)  # type: ignore[union-attr, arg-type]
-    except (ValueError, OverflowError):
-        return None

@@ -10,18 +10,24 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from scoregate.errors import SignatureMismatch
-from scoregate.features import encoding
+from scoregate.features import encoding, links
+from scoregate.features.windows import GRAIN_S
+
+_NO_ENTITY = "__dummy_id"
+_TILES = {**dict.fromkeys((*GRAIN_S, "hour_parties", "day_parties"), "int64_list"), "last_event_us": "int64"}
+_TYPES = {"facts": {}, "tiles": _TILES, "links": links.FEATURES}
 
 
 @dataclass(frozen=True, slots=True)
 class ViewPlan:
     """One view as one model reads it.
 
-    `kind` is `facts` (ages by the row's own time) or `tiles` (ages by the watermark of `stream`).
+    `kind` is `facts` (ages by the row's own time), or `tiles` or `links` (age by the watermark of `stream`).
     `join_keys` are sorted, as in the key of a row; `max_age_s` 0 means that age never matters.
     """
 
@@ -55,6 +61,11 @@ class FeaturePlan:
     @property
     def join_keys(self) -> frozenset[str]:
         return frozenset(key for view in self.views for key in view.join_keys)
+
+    @property
+    def with_history(self) -> tuple[ViewPlan, ...]:
+        """Views that can be read as of an earlier time, and features made of: links are neither."""
+        return tuple(view for view in self.views if view.kind != "links")
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,15 +111,23 @@ def compile_plan(registry: bytes, service: str) -> FeaturePlan:
     """Compile the plan of a FeatureService from a serialised Feast registry.
 
     Raises:
-        SignatureMismatch: the registry does not hold the service or one of its views.
+        SignatureMismatch: the registry does not hold the service or one of its views, or Feast reads them in a way that
+            the direct reader does not.
     """
     message = encoding.Registry.FromString(registry)
-    specs = {v.spec.name: v.spec for v in message.feature_views}
-    found = next((s.spec for s in message.feature_services if s.spec.name == service), None)
-    if found is None:
+    named = [s.spec for s in message.feature_services if s.spec.name == service]
+    if not named:
         raise SignatureMismatch(f"the feature registry holds no FeatureService {service}")
-    views = [_view(service, projection, specs) for projection in found.features]
-    return FeaturePlan(service, found.project, tuple(sorted(views, key=lambda v: v.name)))
+    if len(named) > 1:
+        projects = ", ".join(sorted(s.project for s in named))
+        raise SignatureMismatch(f"the feature registry holds a FeatureService {service} in each of {projects}")
+    (found,) = named
+    specs = {v.spec.name: v.spec for v in message.feature_views if v.spec.project == found.project}
+    views = sorted((_view(service, projection, specs) for projection in found.features), key=lambda v: v.name)
+    for view, following in pairwise(views):
+        if view.name == following.name:
+            raise SignatureMismatch(f"FeatureService {service} names the view {view.name} twice")
+    return FeaturePlan(service, found.project, tuple(views))
 
 
 def _view(service: str, projection: Any, specs: dict[str, Any]) -> ViewPlan:
@@ -123,6 +142,9 @@ def _view(service: str, projection: Any, specs: dict[str, Any]) -> ViewPlan:
     gone = [f for f in wanted if f not in dtypes]
     if gone:
         raise SignatureMismatch(f"FeatureService {service} names {', '.join(gone)}, which view {name} lacks")
+    strange = _strange(projection, spec, tags, {f: dtypes[f] for f in wanted})
+    if strange:
+        raise SignatureMismatch(f"FeatureService {service} reads the view {name} {strange}, which serving cannot")
     return ViewPlan(
         name=name,
         kind=tags.get("kind", "facts"),
@@ -131,6 +153,27 @@ def _view(service: str, projection: Any, specs: dict[str, Any]) -> ViewPlan:
         features=tuple((f, dtypes[f]) for f in sorted(wanted)),
         max_age_s=spec.ttl.seconds + spec.ttl.nanos / 1e9,
     )
+
+
+def _strange(projection: Any, spec: Any, tags: dict[str, str], dtypes: dict[str, str]) -> str:
+    """Say what would be read as something else than Feast reads, or as nothing; empty when all is well."""
+    kind = tags.get("kind", "facts")
+    odd_keys = ", ".join(sorted(c.name for c in spec.entity_columns if c.value_type != encoding.STRING))
+    odd_types = ", ".join(sorted(f for f, dtype in dtypes.items() if dtype not in encoding.DTYPES.values()))
+    odd_own = ", ".join(sorted(f for f, dtype in dtypes.items() if dtype != _TYPES.get(kind, {}).get(f, dtype)))
+    found = {
+        f"as {projection.feature_view_name_alias}": projection.feature_view_name_alias,
+        "by other join keys than its own": projection.join_key_map,
+        "in a pinned version": projection.version_tag,
+        "although it is disabled": spec.disabled,
+        "without an entity": not spec.entity_columns or spec.entity_columns[0].name == _NO_ENTITY,
+        f"by join keys that are not strings ({odd_keys})": odd_keys,
+        f"with features of types beyond scalars and lists of them ({odd_types})": odd_types,
+        f"of kind {kind}": kind not in _TYPES,
+        f"of {kind} without a stream": kind != "facts" and not tags.get("stream"),
+        f"of {kind} with other types than {kind} have ({odd_own})": odd_own,
+    }
+    return next((said for said, holds in found.items() if holds), "")
 
 
 def views(registry: bytes, kind: str) -> list[tuple[ViewPlan, dict[str, str]]]:

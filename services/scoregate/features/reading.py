@@ -1,22 +1,24 @@
 """What a read means: FRESH, STALE, MISSING or zero, from what the store answered; pure, shared by every adapter.
 
 A view of facts ages by its row's own time; its stream's marker only tells whether the store is whole.
-A view of tiles ages by its stream: the loader or worker leaves a marker with an epoch (which filling of the store this
-is) and a watermark (up to when events are counted).
+A view of tiles or links ages by its stream: loader and workers leave a marker with an epoch (which filling of the store
+this is) and a watermark for each shard (up to when its events are counted); the oldest counts.
 
     no marker                      the store was flushed or never filled → MISSING, whatever rows are left
     watermark older than allowed   → STALE
     tiles: marker fresh, no row    nothing happened → FRESH, windows read 0
+    links: marker fresh, no row    nothing happened → FRESH, linked to nobody
     facts: marker there, no row    MISSING, and the entity is unknown
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scoregate.features import FeatureRow, Status, ViewRow
+from scoregate.features.links import uneven
 from scoregate.features.plan import FeaturePlan, ViewPlan
 from scoregate.features.windows import GRAIN_S, STRIDE
 
@@ -35,42 +37,65 @@ class Marker:
 
 
 def marker_key(project: str, stream: str) -> bytes:
-    """Redis key of a stream's marker: a hash with `epoch` and `watermark_us`."""
-    return f"scoregate:{project}:stream:{stream}".encode()
+    """Redis key of a stream's marker, a hash.
+
+    `epoch` and `watermark_us` are left by whoever filled the store; once workers count, `shards` says how many there
+    are and `watermark_us:<shard>` up to when each has counted. The braces put all of a stream into one cluster slot.
+    """
+    return f"scoregate:{{{project}:{stream}}}:marker".encode()
+
+
+def read_marker(raw: Mapping[bytes, bytes] | Exception) -> Marker | None:
+    """Read what the store holds of a marker; one that is damaged is none."""
+    try:
+        if isinstance(raw, Exception) or not raw:
+            return None
+        shards = int(raw.get(b"shards", b"0"))
+        watermarks = [raw[b"watermark_us:%d" % shard] for shard in range(shards)] or [raw[b"watermark_us"]]
+        return Marker(raw[b"epoch"].decode(), min(map(int, watermarks)) / 1e6)
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """What the store has of one entity in one view; `at_s` is None for a row that cannot be read."""
+
+    values: Mapping[str, Any]
+    at_s: float | None
+    version: str | None = None
+
+
+UNREADABLE = StoredRow(_NO_VALUES, None)
 
 
 def assemble(
     plan: FeaturePlan,
-    rows: Sequence[tuple[Mapping[str, Any] | None, float | None]],
+    entities: Mapping[str, str],
+    rows: Sequence[StoredRow | None],
     markers: Mapping[str, Marker],
     now_s: float,
 ) -> FeatureRow:
-    """Judge each view's row, given in the plan's order as (values, time).
-
-    (None, None) where the store has none, ({}, None) where it has one that cannot be read.
-    """
-    judged = (
-        _judge(view, values, row_at_s, markers.get(view.stream), now_s)
-        for view, (values, row_at_s) in zip(plan.views, rows, strict=True)
-    )
-    return FeatureRow(dict(zip((view.name for view in plan.views), judged, strict=True)))
+    """Judge each view's row, given in the plan's order; None where the store has none."""
+    judged = (_judge(view, row, markers.get(view.stream), now_s) for view, row in zip(plan.views, rows, strict=True))
+    return FeatureRow(dict(zip((view.name for view in plan.views), judged, strict=True)), entities)
 
 
-def _judge(
-    view: ViewPlan, values: Mapping[str, Any] | None, row_at_s: float | None, marker: Marker | None, now_s: float
-) -> ViewRow:
-    if values is not None and row_at_s is None:
+def _judge(view: ViewPlan, row: StoredRow | None, marker: Marker | None, now_s: float) -> ViewRow:
+    if row is not None and row.at_s is None:
         return ViewRow(_NO_VALUES, Status.MISSING, None)
-    if view.kind == "tiles":
-        if marker is None or (values and _damaged(values)):
+    if view.kind in _DAMAGED:
+        if marker is None or (row and _DAMAGED[view.kind](row.values)):
             return ViewRow(_NO_VALUES, Status.MISSING, None)
         status, age_s = _aged(now_s - marker.watermark_s, view.max_age_s)
-        return ViewRow(values or _NO_VALUES, status, age_s, known=values is not None)
-    if values is None or row_at_s is None:
+        if row is None:
+            return ViewRow(_NO_VALUES, status, age_s, known=False)
+        return ViewRow(row.values, status, age_s, version=row.version)
+    if row is None or row.at_s is None:
         # Only a store that is known to be whole can tell that it does not know somebody.
         return ViewRow(_NO_VALUES, Status.MISSING, None, known=marker is None)
-    status, age_s = _aged(now_s - row_at_s, view.max_age_s)
-    return ViewRow(values, status, age_s)
+    status, age_s = _aged(now_s - row.at_s, view.max_age_s)
+    return ViewRow(row.values, status, age_s, version=row.version)
 
 
 def _aged(age_s: float, max_age_s: float) -> tuple[Status, float]:
@@ -82,4 +107,10 @@ def _aged(age_s: float, max_age_s: float) -> tuple[Status, float]:
 
 def _damaged(values: Mapping[str, Any]) -> bool:
     """Whether a row of tiles cannot be one: a count of numbers that no writer makes."""
-    return any(len(values.get(grain) or ()) % STRIDE for grain in GRAIN_S)
+    return any(len(values.get(grain) or ()) % STRIDE for grain in GRAIN_S) or any(
+        len(values.get(parties) or ()) % 2 for parties in ("hour_parties", "day_parties")
+    )
+
+
+_DAMAGED: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {"tiles": _damaged, "links": uneven}
+"""Kinds of views that age by their stream, and how a row shows that it cannot be one."""
