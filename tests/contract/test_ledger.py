@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +12,13 @@ from typing import Any, TypeVar
 
 import pytest
 
+from postgres import postgres  # noqa: F401  a fixture
 from scoregate.errors import KeyReused, LedgerUnavailable
+from scoregate.events import FACTS, Effect, Event, Outgoing
 from scoregate.ledger import Appended, Entry, Ledger
-from scoregate.ledger.memory import MemoryLedger
+from scoregate.ledger.memory import MemoryLedger, MemoryOutbox
+from scoregate.ledger.postgres import PostgresLedger
+from scoregate.ledger.segment import SegmentedLedger
 from scoregate.ledger.sqlite import SqliteLedger
 
 T = TypeVar("T")
@@ -47,13 +51,42 @@ def entry(number: int = 1, **changes: Any) -> Entry:
     return replace(whole, **changes)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+def event(number: int = 1, **changes: Any) -> Event:
+    """The event that entry `number` is to others."""
+    whole = Event(
+        service="fraud",
+        stream="transactions",
+        effect=Effect.COUNT,
+        key=f"count:txn-{number}",
+        subject=f"txn-{number}",
+        at_us=1_700_000_000_123_456,
+        known_us=1_700_000_000_123_456,
+        row={"account_key": "0f" * 16, "amount_minor": 1999 + number},
+    )
+    return replace(whole, **changes)
+
+
+class SteadyLedger(MemoryLedger):
+    """A ledger whose store is never away, with a segment in front of it."""
+
+    is_down = False
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres", "segmented"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    """Each opening is one more writer: of one store, or in memory of one outbox (each with entries of its own)."""
+    outbox = MemoryOutbox()
+    url = request.getfixturevalue("postgres").new_url() if request.param == "postgres" else ""
+
     @asynccontextmanager
     async def opener() -> AsyncIterator[Ledger]:
         ledger: Ledger
         if request.param == "memory":
-            ledger = MemoryLedger("fraud")
+            ledger = MemoryLedger("fraud", outbox)
+        elif request.param == "segmented":
+            ledger = await SegmentedLedger.open(SteadyLedger("fraud", outbox), "fraud", tmp_path, accept=True)
+        elif request.param == "postgres":
+            ledger = await PostgresLedger.open(url, "fraud")
         else:
             ledger = await SqliteLedger.open(tmp_path / "ledger" / "fraud.db", "fraud")
         try:
@@ -253,5 +286,271 @@ def test_a_closed_ledger_acknowledges_nothing(opened: Opener) -> None:
         await ledger.close()
         with pytest.raises(LedgerUnavailable):
             await ledger.append(entry(2))
+
+    using(opened, story)
+
+
+# The outbox
+
+
+async def waiting(ledger: Ledger) -> list[Outgoing]:
+    """Everything that has not been sent yet, writer by writer."""
+    found = []
+    for (writer, stream), head in sorted((await ledger.heads()).items()):
+        found += await ledger.outgoing(writer, stream, 0, head)
+    return found
+
+
+def said(outgoing: Sequence[Outgoing]) -> list[tuple[str, int, Event]]:
+    return [(one.stream, one.number, Event.decode(one.payload)) for one in outgoing]
+
+
+def test_an_event_is_durable_with_its_entry(opened: Opener) -> None:
+    """Once an append returns, its event waits to be sent, and is found by its key."""
+
+    async def story(ledger: Ledger) -> None:
+        await ledger.append(entry(1), event(1))
+        await ledger.append(entry(2))
+        await ledger.append(entry(3), event(3))
+        assert [("transactions", 1, event(1)), ("transactions", 2, event(3))] == said(await waiting(ledger))
+        keys = ["count:txn-3", "count:txn-2", "count:txn-1"]
+        assert {"count:txn-1": event(1), "count:txn-3": event(3)} == await ledger.recorded(keys)
+        assert {} == await ledger.recorded([])
+
+    using(opened, story)
+
+
+@pytest.mark.parametrize(
+    ("refused", "error"),
+    [
+        pytest.param({"natural_key": "txn-1"}, KeyReused, id="key reused"),
+        pytest.param({"decision_id": "decision-1"}, LedgerUnavailable, id="not durable"),
+        pytest.param({"score": float("nan")}, ValueError, id="cannot be kept"),
+    ],
+)
+def test_a_refused_entry_leaves_no_event(opened: Opener, refused: dict[str, Any], error: type[Exception]) -> None:
+    """Whatever an entry is refused for, its event has not happened: it takes no number, and its key is free."""
+
+    async def story(ledger: Ledger) -> None:
+        await ledger.append(entry(1))
+        group = [ledger.append(entry(2, **refused), event(2)), ledger.append(entry(3), event(3))]
+        ended = await asyncio.gather(*group, return_exceptions=True)
+        assert [error, Appended] == [type(one) for one in ended]
+        assert {} == await ledger.recorded(["count:txn-2"])
+        assert [True] == await ledger.record([event(2)])
+        assert [("transactions", 1, event(3)), ("transactions", 2, event(2))] == said(await waiting(ledger))
+
+    using(opened, story)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"row": {"amount": float("nan")}}, {"subject": "\ud800"}, {"service": "kyc"}],
+    ids=["nan", "unicode", "service"],
+)
+def test_an_event_that_cannot_be_kept_takes_everything_with_it(opened: Opener, wrong: dict[str, Any]) -> None:
+    """With an event that has no bytes neither its entry is written, nor any event that was posted with it."""
+
+    async def story(ledger: Ledger) -> None:
+        with pytest.raises(ValueError):
+            await ledger.append(entry(1), event(1, **wrong))
+        with pytest.raises(ValueError):
+            await ledger.record([event(2), event(3, **wrong)])
+        assert (0, {}) == (await ledger.count(), await ledger.heads())
+
+    using(opened, story)
+
+
+def test_a_replayed_entry_brings_no_event(opened: Opener) -> None:
+    """An entry that is not written twice has not happened twice, under whatever key its event comes."""
+
+    async def story(ledger: Ledger) -> None:
+        for key in ("count:txn-1", "count:txn-1", "count:other"):
+            await ledger.append(entry(1), event(1, key=key))
+        assert [("transactions", 1, event(1))] == said(await waiting(ledger))
+
+    using(opened, story)
+
+
+def test_what_was_posted_is_not_counted_again_when_it_is_scored(opened: Opener) -> None:
+    """The first event under a key stands; an entry is written all the same."""
+    first = event(1, row={"amount_minor": 1})
+
+    async def story(ledger: Ledger) -> None:
+        assert [True] == await ledger.record([first])
+        assert not (await ledger.append(entry(1), event(1))).replayed
+        assert [("transactions", 1, first)] == said(await waiting(ledger))
+        assert {"count:txn-1": first} == await ledger.recorded(["count:txn-1"])
+
+    using(opened, story)
+
+
+def test_what_was_scored_is_known_when_it_is_posted(opened: Opener) -> None:
+    """A posted event says whether its key is new, and the known ones of its list change nothing."""
+    twice = event(3, row={"amount_minor": 1})
+
+    async def story(ledger: Ledger) -> None:
+        await ledger.append(entry(1), event(1))
+        posted = [event(2), event(1, row={}), event(3), twice, event(4)]
+        assert [True, False, True, False, True] == await ledger.record(posted)
+        assert [False] * 5 == await ledger.record(posted)
+        assert [] == await ledger.record([])
+        expected = [("transactions", number, event(number)) for number in (1, 2, 3, 4)]
+        assert expected == said(await waiting(ledger))
+
+    using(opened, story)
+
+
+def test_numbers_count_per_stream_in_the_order_given(opened: Opener) -> None:
+    """Each stream of a writer has its own numbers, from 1, without gaps, in the order of the list."""
+    streams = [FACTS, "transactions", "transactions", FACTS, "transactions"]
+    posted = [event(n, stream=stream) for n, stream in enumerate(streams)]
+
+    async def story(ledger: Ledger) -> None:
+        await ledger.record(posted)
+        assert [
+            *((FACTS, number, posted[n]) for number, n in ((1, 0), (2, 3))),
+            *(("transactions", number, posted[n]) for number, n in ((1, 1), (2, 2), (3, 4))),
+        ] == said(await waiting(ledger))
+
+    using(opened, story)
+
+
+def test_the_relay_hears_of_each_event_in_order_and_before_its_answer(opened: Opener) -> None:
+    """Under concurrency the callback gets every event once, in the order of numbers, those that it can look up."""
+
+    async def story(ledger: Ledger) -> None:
+        heard: list[Outgoing] = []
+        ledger.on_outgoing = heard.extend
+
+        async def appended(number: int) -> None:
+            await ledger.append(entry(number), event(number))
+            assert f"txn-{number}" in {Event.decode(one.payload).subject for one in heard}
+
+        async def posted(number: int) -> None:
+            both = [event(number), event(number, key=f"facts:{number}", stream=FACTS)]
+            assert [number % 2 == 1, True] == await ledger.record(both)
+
+        # Every even number is scored too, and first.
+        lanes = [lane for n in range(200) for lane in ([appended(n)] if n % 2 == 0 else []) + [posted(n)]]
+        await asyncio.gather(*lanes)
+        assert list(range(1, 201)) == [one.number for one in heard if one.stream == "transactions"]
+        assert list(range(1, 201)) == [one.number for one in heard if one.stream == FACTS]
+        assert sorted(await waiting(ledger), key=_place) == sorted(heard, key=_place)
+
+    using(opened, story)
+
+
+def _place(one: Outgoing) -> tuple[str, str, int]:
+    return one.stream, one.writer, one.number
+
+
+def test_known_events_are_not_announced(opened: Opener) -> None:
+    """The callback is not called for what is on its way already."""
+
+    async def story(ledger: Ledger) -> None:
+        await ledger.append(entry(1), event(1))
+        heard: list[Sequence[Outgoing]] = []
+        ledger.on_outgoing = heard.append
+        await ledger.append(entry(1), event(1))
+        await ledger.record([event(1)])
+        await ledger.append(entry(2))
+        assert [] == heard
+
+    using(opened, story)
+
+
+def test_two_writers_number_apart_and_share_keys(opened: Opener) -> None:
+    """What two lives record at once has each key once, and each life's numbers have no gap."""
+
+    async def story() -> None:
+        async with opened() as one, opened() as two:
+            heard: dict[str, list[Outgoing]] = {"one": [], "two": []}
+            one.on_outgoing, two.on_outgoing = heard["one"].extend, heard["two"].extend
+            posts = [ledger.record([event(n), event(n + 1)]) for n in range(60) for ledger in (one, two)]
+            are_new = await asyncio.gather(*posts)
+            assert 61 == sum(map(sum, are_new)) == len(heard["one"]) + len(heard["two"])
+            for numbers in ([o.number for o in life] for life in heard.values()):
+                assert list(range(1, len(numbers) + 1)) == numbers
+            kept = await waiting(two)
+            assert sorted(heard["one"] + heard["two"], key=_place) == sorted(kept, key=_place)
+            assert {f"txn-{n}" for n in range(61)} == {Event.decode(o.payload).subject for o in kept}
+
+    asyncio.run(story())
+
+
+def test_a_successor_sends_what_a_dead_writer_left(opened: Opener) -> None:
+    """What was noted as sent outlives its writer, and what was not is named to the next one until it is."""
+
+    async def story() -> None:
+        writers: list[str] = []
+        async with opened() as first:
+            first.on_outgoing = lambda group: writers.append(group[0].writer)
+            await first.record([event(1), event(2), event(3), event(9, stream=FACTS)])
+            await first.sent(writers[0], "transactions", 2)
+            await first.sent(writers[0], FACTS, 1)
+            dead = (writers[0], "transactions")
+            assert {dead: 3} == await first.heads()
+        async with opened() as second:
+            assert {dead: 3} == await second.heads()
+            assert [("transactions", 3, event(3))] == said(await second.outgoing(*dead, 2, 10))
+            assert {"count:txn-2": event(2)} == await second.recorded(["count:txn-2"])
+            second.on_outgoing = lambda group: writers.append(group[0].writer)
+            assert [False, True] == await second.record([event(3), event(4)])
+            await second.sent(*dead, 3)
+            own = (writers[1], "transactions")
+            assert {own: 1} == await second.heads()
+        async with opened() as third:
+            assert dead != own
+            assert {own: 1} == await third.heads()
+            assert [("transactions", 1, event(4))] == said(await third.outgoing(*own, 0, 10))
+
+    asyncio.run(story())
+
+
+def test_a_note_of_what_was_sent_never_goes_back(opened: Opener) -> None:
+    """A lower note, and one about a writer that never was, change nothing."""
+
+    async def story() -> None:
+        writers: list[str] = []
+        async with opened() as ledger:
+            ledger.on_outgoing = lambda group: writers.append(group[0].writer)
+            await ledger.record([event(1), event(2), event(3)])
+            for number in (3, 1):
+                await ledger.sent(writers[0], "transactions", number)
+            await ledger.sent("nobody", "transactions", 5)
+            assert {} == await ledger.heads()
+        async with opened() as ledger:
+            await ledger.sent(writers[0], "transactions", 1)
+            assert {} == await ledger.heads()
+        async with opened() as ledger:
+            assert {} == await ledger.heads()
+
+    asyncio.run(story())
+
+
+def test_outgoing_comes_in_pages(opened: Opener) -> None:
+    """At most `limit` events from after a number on, none past the last, none of a writer that never was."""
+
+    async def story(ledger: Ledger) -> None:
+        await ledger.record([event(n) for n in range(1, 11)])
+        [(writer, stream)] = await ledger.heads()
+
+        async def page(after: int, limit: int) -> list[int]:
+            return [one.number for one in await ledger.outgoing(writer, stream, after, limit)]
+
+        assert [[1, 2, 3], [4, 5, 6], [10], []] == [await page(*at) for at in ((0, 3), (3, 3), (9, 3), (10, 3))]
+        assert [] == await ledger.outgoing("nobody", stream, 0, 10)
+
+    using(opened, story)
+
+
+def test_a_closed_ledger_records_nothing(opened: Opener) -> None:
+    """After close a posted event is refused."""
+
+    async def story(ledger: Ledger) -> None:
+        await ledger.close()
+        with pytest.raises(LedgerUnavailable):
+            await ledger.record([event(1)])
 
     using(opened, story)

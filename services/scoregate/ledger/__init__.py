@@ -1,7 +1,7 @@
 """The port to the ledger: every decision is in it before its answer leaves.
 
 entry.py      canonical bytes, commitments of personal fields, the hash that chains entries
-sqlite.py     embedded default: one file per service, group commit, write-ahead log; sqlite_file.py, sqlite_rows.py
+sqlite.py     embedded default: one file per service, group commit, write-ahead log; sqlite_*.py are its parts
 memory.py     the same port in memory, for tests
 
 An entry holds what re-derives the decision bit for bit: vector, ages, digests of model and policy, the answer's bytes.
@@ -10,9 +10,11 @@ The chain is per writer (one process life): each entry's hash covers the one bef
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from scoregate.events import Event, Outgoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +92,56 @@ class Ledger(Protocol):
     Both the natural key and the idempotency key are unique per service, in the same transaction as the entry.
     """
 
-    async def append(self, entry: Entry) -> Appended:
-        """Make the entry durable, then return.
+    on_outgoing: Callable[[Sequence[Outgoing]], None] | None
+    """Called in the event loop with each group of this writer's events that has become durable, in the order of their
+    numbers, before their `append` and `record` return; it must be quick, and must not raise.
+
+    What it is not told (events of another life, or of a commit that took hold although it failed) is in `heads`.
+    """
+
+    async def append(self, entry: Entry, event: Event | None = None) -> Appended:
+        """Make the entry durable, and with it, in one transaction, the event that it is to others; then return.
+
+        A replayed entry brings no event, and neither does one whose event's key has been recorded before.
 
         When a key was already used with the same `request_digest`, no entry is written and the earlier answer comes
         back with `replayed` true; a further key of that request then stands for the same answer.
 
         Raises:
+            ValueError: what was given is another service's, or has a number or text that no store keeps.
             KeyReused: the key was used with another request, or its answer has been forgotten.
             LedgerUnavailable: the entry could not be made durable; nothing was acknowledged.
         """
+        ...
+
+    async def record(self, events: Sequence[Event]) -> list[bool]:
+        """Make posted events durable, all or none, in their order; return of each whether its key was new.
+
+        Under one key the first event stands, whether it came with an entry or was posted.
+
+        Raises:
+            ValueError: one is another service's, or has a number or text that no store keeps.
+            LedgerUnavailable: they could not be made durable; nothing was acknowledged.
+        """
+        ...
+
+    async def recorded(self, keys: Sequence[str]) -> dict[str, Event]:
+        """Return the events that were recorded under these keys, by key."""
+        ...
+
+    async def heads(self) -> dict[tuple[str, str], int]:
+        """Return the number of the last event of each (writer, stream) that may not have reached its stream.
+
+        Writers of earlier lives are among them, and others that live.
+        """
+        ...
+
+    async def outgoing(self, writer: str, stream: str, after: int, limit: int) -> list[Outgoing]:
+        """Return durable events of one writer and stream in the order of their numbers, from `after` + 1 on."""
+        ...
+
+    async def sent(self, writer: str, stream: str, number: int) -> None:
+        """Note that a writer's events up to this number are on the stream. Losing the note is harmless."""
         ...
 
     async def get(self, decision_id: str) -> Recorded | None: ...

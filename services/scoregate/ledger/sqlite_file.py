@@ -70,6 +70,28 @@ MIGRATIONS: Sequence[Sequence[str]] = (
             PRIMARY KEY (service, kind, key)
         ) WITHOUT ROWID""",
     ),
+    (
+        # Events in the order of their numbers, so that both writing and sending run along the end of the table.
+        """CREATE TABLE outbox (
+            writer TEXT NOT NULL,
+            stream TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            service TEXT NOT NULL,
+            key TEXT NOT NULL,
+            payload BLOB NOT NULL,
+            PRIMARY KEY (writer, stream, number),
+            UNIQUE (service, key)
+        ) WITHOUT ROWID""",
+        # One row per writer and stream, so that what is left to send is seen without looking through the events.
+        """CREATE TABLE streams (
+            writer TEXT NOT NULL,
+            stream TEXT NOT NULL,
+            service TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            sent INTEGER NOT NULL,
+            PRIMARY KEY (writer, stream)
+        ) WITHOUT ROWID""",
+    ),
 )
 """Statements by schema version; `user_version` says how many have run. Add one, never change one."""
 

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from operator import attrgetter
-from typing import Any, TypeVar
+from itertools import chain
+from typing import TypeVar
 
-from scoregate.ledger import Broken, Entry, Recorded
-from scoregate.ledger.entry import COMMITTED, FORMAT, PERSONAL, PLAIN_FLOATS, PLAIN_TEXT, Sealed
+from scoregate.ledger import Broken, Recorded
+from scoregate.ledger.rows import COLUMNS, PERSONAL_COLUMNS, Row, recorded_of
 
 R = TypeVar("R")
-Row = Sequence[Any]
 
-COLUMNS = (
-    *("writer", "seq", "format", "previous_hash", "hash"),
-    *(*PLAIN_TEXT, *PLAIN_FLOATS),
-    *(f"{name}{part}" for name in COMMITTED for part in ("", "_salt", "_commitment")),
-)
 INSERTED = {
     "entries": COLUMNS,
-    "personal": ("writer", "seq", "name", "value", "salt", "commitment"),
+    "personal": PERSONAL_COLUMNS,
     "keys": ("service", "kind", "key", "writer", "seq"),
+    "outbox": ("writer", "stream", "number", "service", "key", "payload"),
 }
-"""Columns by table, in the order of the rows made here."""
+"""Columns by table, in the order of their rows."""
 
 # Each writer with its head and the last entry there is; entries of no known writer come after a head of nothing.
 WRITERS = """
@@ -42,9 +37,6 @@ PAGE = f"""
     LEFT JOIN keys k ON k.service = e.service AND k.kind = 'natural' AND k.key = e.natural_key
     WHERE e.writer = ? AND e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?
     """  # noqa: S608  only names from this file are put into statements, values are bound
-
-_plain = attrgetter(*PLAIN_TEXT, *PLAIN_FLOATS)
-_committed = attrgetter(*COMMITTED)
 
 CHUNK_ROWS = 64
 """Rows per statement: each statement hands over the interpreter lock, so a group takes few of them."""
@@ -65,6 +57,11 @@ def _values(columns: int, rows: int) -> str:
     return "VALUES " + ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
+def insert(db: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
+    for chunk in chunks(rows):
+        db.execute(insert_sql(table, len(chunk)), [*chain.from_iterable(chunk)])
+
+
 @lru_cache
 def insert_sql(table: str, rows: int) -> str:
     columns = INSERTED[table]
@@ -81,22 +78,6 @@ def standing_sql(pairs: int) -> str:
         CROSS JOIN keys k ON k.kind = asked.kind AND k.key = asked.key AND k.service = ?
         CROSS JOIN entries e ON e.writer = k.writer AND e.seq = k.seq
         """  # noqa: S608  as PAGE
-
-
-def entry_row(sealed: Sealed, writer: str, seq: int, previous: bytes, head: bytes) -> Row:
-    salts, commitments = sealed.salts, sealed.commitments
-    row = [writer, seq, FORMAT, previous, head, *_plain(sealed.entry)]
-    for name, value in zip(COMMITTED, _committed(sealed.entry), strict=True):
-        row += (value, salts.get(name), commitments.get(name))
-    return row
-
-
-def personal_rows(sealed: Sealed, writer: str, seq: int) -> list[Row]:
-    salts, commitments = sealed.salts, sealed.commitments
-    return [
-        (writer, seq, name, value, salts[PERSONAL + name], commitments[PERSONAL + name])
-        for name, value in sealed.entry.personal.items()
-    ]
 
 
 def stored(db: sqlite3.Connection, writer: str, end: int | None) -> Iterator[tuple[Recorded, int] | Broken]:
@@ -138,27 +119,6 @@ def personal_fields(db: sqlite3.Connection, writer: str, first: int, last: int) 
     ):
         fields.setdefault(seq, []).append(field)
     return fields
-
-
-def recorded_of(row: Row, personal: Iterable[Row]) -> Recorded:
-    at = dict(zip(COLUMNS, row, strict=True))
-    parts = [(name, at[f"{name}_salt"], at[f"{name}_commitment"]) for name in COMMITTED]
-    parts += [(PERSONAL + name, salt, commitment) for name, _, salt, commitment in personal]
-    return Recorded(
-        entry=Entry(
-            **{name: at[name] for name in (*PLAIN_TEXT, *PLAIN_FLOATS, "idempotency_key")},
-            natural_key=at["natural_key"] or "",
-            vector=at["vector"] or b"",
-            answer=at["answer"] or b"",
-            personal={name: value for name, value, _, _ in personal if value is not None},
-        ),
-        writer=at["writer"],
-        seq=int(at["seq"]),
-        previous_hash=at["previous_hash"].hex(),
-        hash=at["hash"].hex(),
-        salts={name: salt.hex() for name, salt, _ in parts if salt is not None},
-        commitments={name: digest.hex() for name, _, digest in parts if digest is not None},
-    )
 
 
 def lenient(text: bytes) -> str:

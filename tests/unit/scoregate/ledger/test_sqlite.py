@@ -7,7 +7,7 @@ import fcntl
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +17,11 @@ import pytest
 
 import scoregate
 from scoregate.errors import KeyReused, LedgerUnavailable
+from scoregate.events import Effect, Event, Outgoing
 from scoregate.ledger import Appended, Entry
 from scoregate.ledger.entry import GENESIS, link, seal
 from scoregate.ledger.sqlite import SqliteLedger
+from scoregate.ledger.sqlite_chain import Chain
 from scoregate.ledger.sqlite_file import MIGRATIONS
 from scoregate.ledger.sqlite_rows import COLUMNS
 
@@ -57,6 +59,11 @@ def entry(number: int) -> Entry:
         idempotency_key=f"idem-{number}",
         request_digest=f"digest-{number}",
     )
+
+
+def event(number: int) -> Event:
+    key = f"count:txn-{number}"
+    return Event("fraud", "transactions", Effect.COUNT, key, f"txn-{number}", 1_700_000_000_250_000, 1, {"a": number})
 
 
 @pytest.fixture
@@ -307,7 +314,7 @@ def test_what_waits_together_is_committed_together(path: Path) -> None:
 
     async def story(ledger: SqliteLedger) -> None:
         statements: list[str] = []
-        ledger._db.set_trace_callback(statements.append)
+        ledger._thread._db.set_trace_callback(statements.append)
         with closing(held(path)) as other:
             tasks = await started(*(ledger.append(entry(n // 2)) for n in range(8)))
             other.rollback()
@@ -318,11 +325,96 @@ def test_what_waits_together_is_committed_together(path: Path) -> None:
     using(path, story)
 
 
+def test_posted_events_share_the_commit_of_entries(path: Path) -> None:
+    """What is scored and what is posted meanwhile is one group, numbered in the order in which it came."""
+
+    async def story(ledger: SqliteLedger) -> None:
+        statements: list[str] = []
+        ledger._thread._db.set_trace_callback(statements.append)
+        with closing(held(path)) as other:
+            tasks = [
+                asyncio.ensure_future(one)
+                for n in range(1, 5, 2)
+                for one in (ledger.append(entry(n), event(n)), ledger.record([event(n + 1)]))
+            ]
+            await asyncio.sleep(0)
+            other.rollback()
+            await asyncio.gather(*tasks)
+        assert statements.count("COMMIT") <= 2
+        kept = await all_of(ledger, ledger.writer, "transactions")
+        assert [event(n) for n in range(1, 5)] == [Event.decode(one.payload) for one in kept]
+
+    using(path, story)
+
+
+def test_a_note_of_what_was_sent_has_no_commit_of_its_own(path: Path) -> None:
+    """It is written with the next transaction, so that a relay costs the ledger no sync."""
+
+    async def story(ledger: SqliteLedger) -> None:
+        await ledger.append(entry(1), event(1))
+        statements: list[str] = []
+        ledger._thread._db.set_trace_callback(statements.append)
+        await ledger.sent(ledger.writer, "transactions", 1)
+        await ledger.append(entry(2))
+        assert 1 == statements.count("COMMIT")
+        with closing(sqlite3.connect(path)) as db:
+            assert [(1, 1)] == db.execute("SELECT number, sent FROM streams").fetchall()
+
+    using(path, story)
+
+
+def test_a_failed_commit_takes_no_number_and_no_note(path: Path) -> None:
+    """What was rolled back is as if it had never been tried, and a note in it is written with the next transaction."""
+
+    async def story(ledger: SqliteLedger) -> None:
+        await ledger.append(entry(1), event(1))
+        await ledger.sent(ledger.writer, "transactions", 1)
+        broken = LyingDisk(ledger._thread._db, takes_hold=False)
+        ledger._thread._db = broken  # type: ignore[assignment]  # it only adds the fault
+        with pytest.raises(LedgerUnavailable):
+            await ledger.append(entry(2), event(2))
+        assert [True] == await ledger.record([event(3)])
+        kept = await all_of(ledger, ledger.writer, "transactions")
+        assert [event(1), event(3)] == [Event.decode(one.payload) for one in kept]
+        with closing(sqlite3.connect(path)) as db:
+            assert [(2, 1)] == db.execute("SELECT number, sent FROM streams").fetchall()
+
+    using(path, story)
+
+
+def test_events_posted_together_stay_together(path: Path) -> None:
+    """A list above the sizes of a group and of the queue is one transaction all the same."""
+
+    async def story(ledger: SqliteLedger) -> None:
+        statements: list[str] = []
+        ledger._thread._db.set_trace_callback(statements.append)
+        assert [True] * 100 == await ledger.record([event(n) for n in range(100)])
+        assert 1 == statements.count("COMMIT")
+        assert 100 == len(await all_of(ledger, ledger.writer, "transactions"))
+
+    using(path, story)
+
+
+def test_services_of_one_file_have_their_own_events(path: Path) -> None:
+    """Keys, look-ups and what is left to send are per service."""
+
+    async def story(ledger: SqliteLedger) -> None:
+        kyc = await SqliteLedger.open(path, "kyc")
+        await ledger.record([event(1)])
+        assert ({}, {}) == (await kyc.heads(), await kyc.recorded(["count:txn-1"]))
+        assert [True] == await kyc.record([replace(event(1), service="kyc")])
+        assert {(kyc.writer, "transactions"): 1} == await kyc.heads()
+        assert {"count:txn-1": event(1)} == await ledger.recorded(["count:txn-1"])
+        await kyc.close()
+
+    using(path, story)
+
+
 def test_every_commit_is_synced(path: Path) -> None:
     """The log is written ahead and synced at each commit, so that a power cut takes back no answer either."""
 
     async def story(ledger: SqliteLedger) -> list[str | int]:
-        return [ledger._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+        return [ledger._thread._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
 
     assert ["wal", 2] == using(path, story)
 
@@ -350,19 +442,46 @@ def test_an_entry_that_the_store_refuses_harms_no_other(path: Path) -> None:
     using(path, story)
 
 
+def test_an_event_that_the_store_refuses_takes_only_its_list(path: Path) -> None:
+    """Posted events are all recorded or none; others of the group are, and no number is lost."""
+    fill(path, 1)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(
+            "CREATE TRIGGER poison BEFORE INSERT ON outbox WHEN new.key = 'count:txn-4' "
+            "BEGIN SELECT raise(ABORT, 'poison'); END"
+        )
+
+    async def story(ledger: SqliteLedger) -> None:
+        heard: list[Outgoing] = []
+        ledger.on_outgoing = heard.extend
+        group = [
+            ledger.append(entry(2), event(2)),
+            ledger.record([event(3), event(4), event(5)]),
+            ledger.append(entry(4), event(4)),
+            ledger.record([event(5), event(6)]),
+        ]
+        ended = await asyncio.gather(*group, return_exceptions=True)
+        assert [Appended, LedgerUnavailable, LedgerUnavailable, list] == [type(one) for one in ended]
+        assert ([True, True], 2) == (ended[-1], await ledger.count())
+        assert heard == await all_of(ledger, ledger.writer, "transactions")
+        assert [event(n) for n in (2, 5, 6)] == [Event.decode(one.payload) for one in heard]
+
+    using(path, story)
+
+
 def test_a_full_disk_acknowledges_nothing_and_heals(path: Path) -> None:
     """While pages run out appends are refused; with room again the chain goes on where the file stands."""
 
     async def story(ledger: SqliteLedger) -> None:
         await ledger.append(entry(0))
-        (pages,) = ledger._db.execute("PRAGMA page_count").fetchone()
-        ledger._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+        (pages,) = ledger._thread._db.execute("PRAGMA page_count").fetchone()
+        ledger._thread._db.execute(f"PRAGMA max_page_count = {pages + 2}")
         acknowledged = {"decision-0"}
         with pytest.raises(LedgerUnavailable):
             for n in range(1, 100):
                 acknowledged.add((await ledger.append(replace(entry(n), answer=bytes(1000)))).decision_id)
         assert (len(acknowledged), []) == (await ledger.count(), await ledger.verify())
-        ledger._db.execute(f"PRAGMA max_page_count = {pages + 100}")
+        ledger._thread._db.execute(f"PRAGMA max_page_count = {pages + 100}")
         await ledger.append(entry(100))
         assert (len(acknowledged) + 1, []) == (await ledger.count(), await ledger.verify())
 
@@ -370,18 +489,20 @@ def test_a_full_disk_acknowledges_nothing_and_heals(path: Path) -> None:
 
 
 class LyingDisk:
-    """A connection whose first commit takes hold, but says that it failed."""
+    """A connection whose first commit takes hold, but says that it failed; or which fails indeed."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, *, takes_hold: bool = True) -> None:
         self.db = db
         self.lies = 1
+        self.takes_hold = takes_hold
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.db, name)
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        cursor = self.db.execute(sql, *parameters)
-        if sql == "COMMIT" and self.lies:
+        is_lie = sql == "COMMIT" and self.lies > 0
+        cursor = self.db.execute(sql, *parameters) if self.takes_hold or not is_lie else self.db.cursor()
+        if is_lie:
             self.lies -= 1
             raise sqlite3.OperationalError("disk I/O error")
         return cursor
@@ -392,12 +513,48 @@ def test_a_commit_that_took_hold_though_it_failed_forks_no_chain(path: Path) -> 
 
     async def story(ledger: SqliteLedger) -> None:
         await ledger.append(entry(1))
-        ledger._db = LyingDisk(ledger._db)  # type: ignore[assignment]  # it only adds the lie
+        ledger._thread._db = LyingDisk(ledger._thread._db)  # type: ignore[assignment]  # it only adds the lie
         with pytest.raises(LedgerUnavailable):
             await ledger.append(entry(2))
         assert Appended("decision-3", ENTRY.answer, replayed=False) == await ledger.append(entry(3))
         assert Appended("decision-2", ENTRY.answer, replayed=True) == await ledger.append(entry(2))
         assert (3, []) == (await ledger.count(), await ledger.verify())
+
+    using(path, story)
+
+
+def test_an_event_whose_commit_took_hold_though_it_failed_is_sent(path: Path) -> None:
+    """The relay is not told of it, finds it by what is left to send, and numbers go on behind it."""
+
+    async def story(ledger: SqliteLedger) -> None:
+        heard: list[Outgoing] = []
+        ledger.on_outgoing = heard.extend
+        await ledger.append(entry(1), event(1))
+        ledger._thread._db = LyingDisk(ledger._thread._db)  # type: ignore[assignment]  # it only adds the lie
+        with pytest.raises(LedgerUnavailable):
+            await ledger.append(entry(2), event(2))
+        assert {(ledger.writer, "transactions"): 2} == await ledger.heads()
+        assert [False, True] == await ledger.record([event(2), event(3)])
+        assert (await ledger.append(entry(2), event(2))).replayed
+        assert [1, 3] == [one.number for one in heard]
+        kept = await all_of(ledger, ledger.writer, "transactions")
+        assert [event(n) for n in (1, 2, 3)] == [Event.decode(one.payload) for one in kept]
+
+    using(path, story)
+
+
+def test_a_relay_that_fails_delays_no_answer(path: Path) -> None:
+    """Whatever the callback raises, what is durable is acknowledged; the loop reports the fault."""
+
+    def fail(_: Sequence[Outgoing]) -> None:
+        raise ConnectionError
+
+    async def story(ledger: SqliteLedger) -> None:
+        faults: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        ledger.on_outgoing = fail
+        assert [True] == await ledger.record([event(1)])
+        assert [ConnectionError] == [type(fault["exception"]) for fault in faults]
 
     using(path, story)
 
@@ -415,9 +572,10 @@ def test_a_lock_held_too_long_is_said(path: Path, hold: Callable[[Path], Any]) -
 
     async def story(ledger: SqliteLedger) -> None:
         with closing(hold(path)), pytest.raises(LedgerUnavailable):
-            await ledger.append(entry(1))
-        await ledger.append(entry(1))
+            await ledger.append(entry(1), event(1))
+        await ledger.append(entry(1), event(1))
         assert (1, []) == (await ledger.count(), await ledger.verify())
+        assert 1 == len(await all_of(ledger, ledger.writer, "transactions"))
 
     using(path, story, lock_timeout_s=0.05)
 
@@ -471,6 +629,39 @@ def test_close_writes_what_is_queued(path: Path) -> None:
     assert (6, []) == (using(path, lambda ledger: ledger.count()), verified(path))
 
 
+def test_an_earlier_schema_is_migrated(path: Path) -> None:
+    """A file from before there were events keeps its entries, keys and chains, and takes events from then on."""
+    with closing(sqlite3.connect(path)) as db:
+        for statement in MIGRATIONS[0]:
+            db.execute(statement)
+        db.execute("PRAGMA user_version = 1")
+        first = Chain("fraud", "before")
+        assert 2 == len(first.add(db, [seal(entry(1)), seal(entry(2))]))
+        db.commit()
+
+    async def story(ledger: SqliteLedger) -> None:
+        assert (await ledger.append(entry(1), event(1))).replayed
+        assert not (await ledger.append(entry(3), event(3))).replayed
+        assert (3, []) == (await ledger.count(), await ledger.verify())
+        assert {"count:txn-3": event(3)} == await ledger.recorded([f"count:txn-{n}" for n in range(4)])
+
+    using(path, story)
+
+
+def test_no_chain_covers_the_outbox(path: Path) -> None:
+    """Events may be dropped once they have served: every chain verifies without them."""
+
+    async def story(ledger: SqliteLedger) -> None:
+        await ledger.append(entry(1), event(1))
+        await ledger.record([event(2)])
+
+    using(path, story)
+    tamper(path, "DELETE FROM outbox")
+    tamper(path, "DELETE FROM streams")
+
+    assert [] == verified(path)
+
+
 def test_a_later_schema_is_not_written_to(path: Path) -> None:
     """A file that a later version migrated is refused when it is opened, untouched."""
     fill(path, 1)
@@ -490,9 +681,18 @@ def test_a_place_that_cannot_be_written_is_said_when_opening(tmp_path: Path) -> 
         fill(tmp_path / "file" / "fraud.db")
 
 
+async def all_of(ledger: SqliteLedger, writer: str, stream: str) -> list[Outgoing]:
+    """Every event of one writer and stream, once its numbers are found to have no gap."""
+    kept = await ledger.outgoing(writer, stream, 0, 1_000_000)
+    assert list(range(1, len(kept) + 1)) == [one.number for one in kept]
+    assert (await ledger.heads()).get((writer, stream), len(kept)) == len(kept)
+    return kept
+
+
 APPENDING = """
 import asyncio, sys
 from pathlib import Path
+from scoregate.events import Effect, Event
 from scoregate.ledger import Entry
 from scoregate.ledger.sqlite import SqliteLedger
 
@@ -503,7 +703,8 @@ async def main(path, life):
             name = f"{life}-{lane}-{n}"
             decided = ("approve", 0.5, "model", "full", bytes(320), "{}", {"account_id": name}, bytes(700))
             entry = Entry(name, "fraud", name, None, name, *decided, "m", "p", "f", "stable", "t", 1.0, 2.0)
-            done = await ledger.append(entry)
+            event = Event("fraud", "transactions", Effect.COUNT, name, name, 1, 1)
+            done = await ledger.append(entry, event)
             print(done.decision_id, flush=True)
     await asyncio.gather(*(append(lane) for lane in range(8)))
 
@@ -519,7 +720,8 @@ def appending(path: Path, life: str) -> subprocess.Popen[str]:
 
 
 def test_a_kill_loses_nothing_that_was_acknowledged(path: Path) -> None:
-    """After each kill -9 amid appends every acknowledged decision is in the ledger, and all chains verify."""
+    """After each kill -9 amid appends every acknowledged decision is in the ledger with its event, all chains verify,
+    and no writer's numbers have a gap."""
     acknowledged: set[str] = set()
     for round_, lines in enumerate((1, 25)):
         children = [appending(path, f"{round_}-{number}") for number in range(3)]
@@ -537,5 +739,8 @@ def test_a_kill_loses_nothing_that_was_acknowledged(path: Path) -> None:
         assert [] == missing
         assert [] == await ledger.verify()
         assert len(acknowledged) <= await ledger.count()
+        kept = [one for (writer, stream) in await ledger.heads() for one in await all_of(ledger, writer, stream)]
+        assert acknowledged <= {Event.decode(one.payload).key for one in kept}
+        assert await ledger.count() == len(kept)
 
     using(path, story)

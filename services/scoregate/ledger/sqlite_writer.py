@@ -1,0 +1,126 @@
+"""The SQLite ledger's one writer: a thread that puts everything that waits into one transaction and one fsync."""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+
+from scoregate.errors import LedgerUnavailable
+from scoregate.events import Outgoing
+from scoregate.ledger.group import Decided, Pair, Waiting, due, outcomes
+from scoregate.ledger.sqlite_chain import Chain
+from scoregate.ledger.sqlite_file import open_file, poll
+from scoregate.ledger.sqlite_outbox import Outbox
+
+Outcome = Decided | LedgerUnavailable | list[bool]
+
+
+Settle = Callable[[Sequence[Waiting], Sequence[Outcome], Sequence[Outgoing]], None]
+"""Takes a group that was written, its outcomes, and those of its events that are new."""
+
+
+class WriterThread:
+    """Writes groups of up to `max_batch` rows in the order they came, and hands each over to `settle`."""
+
+    def __init__(self, service: str, writer: str, max_batch: int, lock_timeout_s: float, settle: Settle) -> None:
+        self._max_batch = max_batch
+        self._lock_timeout_s = lock_timeout_s
+        self._settle = settle
+        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._chain = Chain(service, writer)
+        self._outbox = Outbox(service, writer)
+        self._sent: dict[Pair, int] = {}
+        self._thread = threading.Thread(target=self._write_groups, name=f"ledger-{service}", daemon=True)
+
+    def start(self, path: Path) -> None:
+        """Open the file and start to write.
+
+        Raises:
+            LedgerUnavailable: the file cannot be opened, or a later version has written it.
+        """
+        self._db, self._turn = open_file(path, self._lock_timeout_s)
+        self._thread.start()
+
+    def put(self, waiting: Waiting) -> None:
+        self._queue.put(waiting)
+
+    def note(self, pair: Pair, number: int) -> None:
+        """Write with the next transaction, or at the end, how far events have been sent: no sync is worth it alone."""
+        self._sent[pair] = number
+
+    def stop(self) -> None:
+        """Write what waits, and close the file."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _write_groups(self) -> None:
+        while group := self._next_group():
+            outcomes, outgoing = self._commit(group)
+            with suppress(RuntimeError):  # The loop is gone, and with it everyone who waited.
+                self._settle(group, outcomes, outgoing)
+        if self._outbox.news(self._sent):
+            self._commit([])
+        self._db.close()
+        self._turn.close()
+
+    def _next_group(self) -> list[Waiting]:
+        """Wait for something to write and take what else has come by then; empty at the end."""
+        group: list[Waiting] = []
+        rows = 0
+        while (item := self._queue.get()) is not None:
+            group.append(item)
+            rows += item.rows
+            if rows >= self._max_batch or self._queue.empty():
+                return group
+        if group:
+            self._queue.put(None)
+        return group
+
+    def _commit(self, group: Sequence[Waiting]) -> tuple[list[Outcome], list[Outgoing]]:
+        try:
+            return self._transaction(group)
+        except sqlite3.IntegrityError as error:
+            if len(group) == 1:
+                return [LedgerUnavailable(f"The ledger refused it: {error}")], []
+            # What the schema refuses must not take the others with it.
+            alone = [self._commit([waiting]) for waiting in group]
+            return [one for outcomes, _ in alone for one in outcomes], [one for _, new in alone for one in new]
+        except Exception as error:
+            # The door of this thread: were it to end, every later append would wait for ever.
+            return [LedgerUnavailable(f"The ledger cannot be written: {error}") for _ in group], []
+
+    def _transaction(self, group: Sequence[Waiting]) -> tuple[list[Outcome], list[Outgoing]]:
+        db = self._db
+        try:
+            self._begin()
+            decided = self._chain.add(db, [waiting.sealed for waiting in group if waiting.sealed])
+            are_new, outgoing = self._outbox.add(db, due(group, decided))
+            self._outbox.note(db, self._sent)
+            db.execute("COMMIT")
+        except BaseException:
+            # Whether a failed commit took hold, only the file can say: the next transaction reads heads from it.
+            self._chain.forget()
+            self._outbox.forget()
+            with suppress(sqlite3.Error):
+                db.rollback()
+            raise
+        return [*outcomes(group, decided, are_new)], outgoing
+
+    def _begin(self) -> None:
+        """Take the file's write lock, in turn.
+
+        SQLite lets writers of several processes poll for its lock, and a busy one takes it again before another looks.
+        So a writer waits for it holding the turn, which the last one needs first to come back.
+        """
+        deadline_s = time.monotonic() + self._lock_timeout_s
+        poll(lambda: fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB), deadline_s)
+        try:
+            poll(lambda: self._db.execute("BEGIN IMMEDIATE"), deadline_s)
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
