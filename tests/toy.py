@@ -1,4 +1,4 @@
-"""A smallest service for tests: one view of facts, one of tiles, three features, a real forest."""
+"""A smallest service for tests: one view of facts, one of tiles, three features, four events, a real forest."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from scoregate.contract import AmountMinor, Identifier, ScoreRequest
+from scoregate.contract import (
+    AmountMinor,
+    CountEvent,
+    FactsEvent,
+    Identifier,
+    LabelEvent,
+    Moment,
+    ReverseEvent,
+    ScoreRequest,
+)
 from scoregate.features import FeatureRow, windows
 from scoregate.features.memory import MemoryFeatures
 from scoregate.features.plan import FeaturePlan, ViewPlan
@@ -138,6 +147,48 @@ def source(*, marked: bool = True, at_s: float = NOW_S, payments_today: int = 1)
     return memory
 
 
+class Paid(CountEvent, Request):
+    type: Literal["paid"]
+
+
+class Undone(ReverseEvent):
+    type: Literal["undone"]
+    payment_id: Identifier
+
+
+class Labelled(LabelEvent):
+    type: Literal["labelled"]
+    payment_id: Identifier
+    was_bad: bool
+
+    @property
+    def is_bad(self) -> bool:
+        return self.was_bad
+
+
+class Limit(FactsEvent):
+    VIEW: ClassVar[str] = "payer_facts"
+    ENTITY: ClassVar[str] = "payer_id"
+
+    type: Literal["limit"]
+    payer_id: Identifier
+    limit_minor: AmountMinor
+    since: Moment
+
+    def entity(self, hashed: Callable[[str, str], str]) -> tuple[str, str]:
+        return "payer_id", hashed("payer", self.payer_id)
+
+
+def event_row(request: Request, hashed: Callable[[str, str], str]) -> dict[str, Any]:
+    return {"payer_id": hashed("payer", request.payer_id), "amount_minor": request.amount_minor}
+
+
+EVENTS = SimpleNamespace(
+    STREAM="payments",
+    row=event_row,
+    EVENTS=(Paid, Undone, Labelled, Limit),
+    EXAMPLES=({"type": "paid", **EXAMPLE, "event_at": "2023-11-14T22:13:20Z"},),
+)
 CODE = SimpleNamespace(FEATURES=FEATURES, entities=entities, vector=vector)
 CONTRACT = SimpleNamespace(Request=Request, EXAMPLE=EXAMPLE)
 

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from scoregate.contract import AmountMinor, Currency, Identifier, ScoreRequest
+from scoregate.contract import STRICT, AmountMinor, Currency, Identifier, ScoreRequest
+
+Money = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, description="In major units.")]
+
+
+class ApplicantFacts(BaseModel):
+    """What an applicant stated and the bureau knows. Null is "not stated"; kinds are spelled as the source does."""
+
+    model_config = STRICT
+
+    seniority_years: Annotated[int, Field(ge=0, le=80, description="Whole years in the current job.")] | None = None
+    home: Literal["owner", "rent", "parents", "priv", "other", "ignore"] | None = None
+    records: bool | None = Field(None, description="Whether there is a negative credit record.")
+    job: Literal["fixed", "freelance", "partime", "others"] | None = None
+    expenses: Money | None = Field(None, description="A month, in major units.")
+    income: Money | None = Field(None, description="A month, in major units.")
+    assets: Money | None = None
+    debt: Money | None = None
 
 
 class Request(ScoreRequest):
@@ -21,6 +38,11 @@ class Request(ScoreRequest):
     price_minor: AmountMinor = Field(description="Price of what the loan pays for, in minor units.")
     term_months: Annotated[int, Field(ge=1, le=120, description="Months of repayment, 1 to 120.")]
     currency: Currency
+    applicant_facts: ApplicantFacts | None = Field(
+        None,
+        description="Facts in place of the stored ones, for this decision alone: they are not kept as facts, "
+        "and the answer names them under `features.supplied`.",
+    )
 
 
 EXAMPLE: dict[str, Any] = {

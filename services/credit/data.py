@@ -18,6 +18,11 @@ LONGEST_WAIT_S: Final = 6 * 3_600
 PROTECTED: Final = ("Age", "Marital")
 """Kept out of facts and features; only a fairness report may read them, through `protected()`."""
 
+AGE_FROM: Final = (25, 40, 62)
+"""From 62 an applicant is elderly (Regulation B, 12 CFR 1002.2(o)); the other bounds are ours."""
+
+AGE_BANDS: Final = ("under 25", "25 to 39", "40 to 61", "62 and over")
+
 MINOR: Final = 100
 """The source names no currency and has no cents: one of its units is taken as one major unit."""
 
@@ -66,10 +71,11 @@ def applications(at: dt.datetime, seed: int) -> pa.Table:
 def protected() -> pa.Table:
     """Return the protected attributes by applicant, for a fairness report and nothing else."""
     source = _source()
+    band = np.searchsorted(np.array(AGE_FROM), source["Age"].to_numpy(), side="right")
     return pa.table(
         {
             "applicant_id": _ids("app_", len(source)),
-            "age_years": pa.array(source["Age"], pa.int64()),
+            "age_band": pa.array([AGE_BANDS[i] for i in band]),
             "marital": pa.array(source["Marital"], pa.string(), from_pandas=True),
         }
     )

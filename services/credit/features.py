@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from scoregate.features import FeatureRow
 
@@ -40,17 +40,23 @@ FEATURES: Final = (
     "absent_facts",
 )
 
+FACTS_VIEW: Final = "applicant_facts"
 _FACTS: Final = ("seniority_years", "home", "records", "job", "expenses", "income", "assets", "debt")
 
 
 def entities(request: Request, hashed: Callable[[str, str], str]) -> dict[str, str]:
-    """Return join key → value for every view."""
-    return {"applicant_id": request.applicant_id}
+    """Return join key → keyed hash for every view."""
+    return {"applicant_key": hashed("applicant", request.applicant_id)}
+
+
+def supplied(request: Request) -> dict[str, dict[str, Any]]:
+    """Return the views that the request brings itself, by name."""
+    return {} if request.applicant_facts is None else {FACTS_VIEW: request.applicant_facts.model_dump()}
 
 
 def vector(request: Request, row: FeatureRow, at_s: float) -> list[float]:
     """Return the values of FEATURES in their order; nan where a fact is absent. Money of facts is in major units."""
-    facts = {name: row.get("applicant_facts", name) for name in _FACTS}
+    facts = {name: row.get(FACTS_VIEW, name) for name in _FACTS}
     # The source's own words for "not stated".
     home = None if facts["home"] == "ignore" else facts["home"]
     job = facts["job"]

@@ -9,7 +9,7 @@ import pyarrow as pa
 from scoregate.settings import Settings
 from scoregate.training import HeldOut, Problem
 
-from .data import applications
+from .data import applications, protected
 
 
 def load(settings: Settings) -> pa.Table:
@@ -19,12 +19,17 @@ def load(settings: Settings) -> pa.Table:
     return applications(today, settings.seed)
 
 
+def protected_attributes(settings: Settings) -> pa.Table:
+    return protected()
+
+
 PROBLEM = Problem(
     load=load,
     label="is_bad",
     # The source has no dates: the applications carry no order in time that a test could respect.
     split=HeldOut(share=0.25, folds=5),
-    headline="auc",
+    headline="roc_auc",
+    protected=protected_attributes,
     parameters={"max_depth": 4, "eta": 0.05, "min_child_weight": 10, "subsample": 0.8, "colsample_bytree": 0.4},
     # Nobody may be refused for earning more, owning more or owing less.
     monotone={

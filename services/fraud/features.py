@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from scoregate.features import FeatureRow
-from scoregate.features.windows import GRAIN_S, STRIDE, Windows, party_id, read
+from scoregate.features.windows import DISTINCT_CAP, GRAIN_S, STRIDE, Windows, party_id, read
 
 from .contract import Request
 
@@ -64,8 +64,12 @@ _NAN: Final = math.nan
 
 
 def entities(request: Request, hashed: Callable[[str, str], str]) -> dict[str, str]:
-    """Return join key → value for every view."""
-    return {"account_id": request.account_id, "device_id": request.device_id, "merchant_id": request.merchant_id}
+    """Return join key → value for every view: keyed hashes of what is personal."""
+    return {
+        "account_key": hashed("account", request.account_id),
+        "device_key": hashed("device", request.device_id),
+        "merchant_id": request.merchant_id,
+    }
 
 
 def vector(request: Request, row: FeatureRow, at_s: float) -> list[float]:
@@ -88,7 +92,7 @@ def vector(request: Request, row: FeatureRow, at_s: float) -> list[float]:
         _usual(account, row.get("account_tiles", "day_parties"), request.merchant_id, at_s),
         *_device(device),
         _age_days(row.get("device_tiles", "days"), at_s),
-        _usual(device, row.get("device_tiles", "day_parties"), request.account_id, at_s),
+        _usual(device, row.get("device_tiles", "day_parties"), row.entities.get("account_key", ""), at_s),
         _days_since(row.get("merchant_profile", "onboarded_at"), at_s),
         *_merchant(read(row, "merchant_tiles", at_s), amount),
     ]
@@ -159,8 +163,9 @@ def _usual(seen: Windows | None, pairs: list[int] | None, party: str, at_s: floa
     for i in range(1, len(pairs), 2):
         if pairs[i] == wanted and today - 30 <= pairs[i - 1] <= today:
             return 1.0
-    # Parties above the cap are not kept, so this one may be among them.
-    return _NAN if seen.saturated("30d") else 0.0
+    # A tile keeps so many parties and no more: where a day's list is full, this one may be what was cut off.
+    days = [day for day in pairs[::2] if today - 30 <= day <= today]
+    return _NAN if any(first == last for first, last in zip(days, days[DISTINCT_CAP:], strict=False)) else 0.0
 
 
 def _age_days(days: list[int] | None, at_s: float) -> float:

@@ -22,6 +22,9 @@ from scoregate.features import FeatureRow, windows
 
 from . import identities
 from .contract import Request
+from .links import alert
+
+__all__ = ["FEATURES", "Hashed", "alert", "entities", "party", "vector", "viewed"]
 
 Hashed = Callable[[str, str], str]
 """(kind of value, normalised value) → its keyed hash."""
@@ -88,6 +91,11 @@ def party(request: Request, hashed: Hashed) -> str:
 def vector(request: Request, row: FeatureRow, at_s: float) -> list[float]:
     """Return the features in matrix order; `at_s` is the time of the application, seconds since the epoch."""
     return _links(row, at_s) + _own(request, at_s)
+
+
+def viewed(row: FeatureRow, at_s: float) -> dict[str, float]:
+    """Return the features that derive from views alone: what can be made again without the person."""
+    return dict(zip(LINKS, _links(row, at_s), strict=True))
 
 
 def _links(row: FeatureRow, at_s: float) -> list[float]:

@@ -11,6 +11,7 @@
     │   ├── BodyTooLarge             413
     │   ├── UnsupportedMedia         415
     │   ├── UnknownEntity            422  the store is whole and does not know this entity
+    │   ├── UnknownSubject           422  nothing is recorded of what an event is about
     │   ├── KeyInFlight              409  the same key is being decided right now
     │   ├── KeyReused                422  the same key came with another body
     │   └── TooManyRequests          429
@@ -134,6 +135,12 @@ class UnknownEntity(RequestError):
     status = 422
     slug = "unknown-entity"
     title = "An entity of the request is not known"
+
+
+class UnknownSubject(RequestError):
+    status = 422
+    slug = "unknown-subject"
+    title = "Nothing is recorded of what the event is about"
 
 
 class KeyInFlight(RequestError):

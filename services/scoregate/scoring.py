@@ -8,7 +8,7 @@ import secrets
 import struct
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -17,7 +17,9 @@ from opentelemetry.trace import SpanKind
 
 from scoregate.contract import ScoreRequest
 from scoregate.errors import FieldProblem, GoldenMismatch, StoreUnavailable, UnknownEntity
-from scoregate.features import FeatureRow, FeatureSource, Status, ViewRow
+from scoregate.events import Event
+from scoregate.features import LATE_S, SUPPLIED, FeatureRow, FeatureSource, Status, ViewRow
+from scoregate.features.links import Alert
 from scoregate.hashing import KeyedHash
 from scoregate.ledger import Entry, Ledger
 from scoregate.models.artefact import Artefact, check_golden
@@ -29,7 +31,11 @@ from scoregate.telemetry.tracing import RequestTrace
 
 
 class FeatureCode(Protocol):
-    """A service's `features.py`: pure, the same in training and serving."""
+    """A service's `features.py`: pure, the same in training and serving.
+
+    It may have `supplied(request)` too: the views, by name, that a request brings in place of those that are stored;
+    and `alert(request, row, hashed, at_s)`: the alert that the request belongs to.
+    """
 
     FEATURES: tuple[str, ...]
 
@@ -44,12 +50,16 @@ class FeatureCode(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request to decide, as the door hands it in. `received_at` is seconds since the epoch."""
+    """One request to decide, as the door hands it in. `received_at` is seconds since the epoch.
+
+    `event` is what the request is to others: it becomes durable with the decision.
+    """
 
     request: ScoreRequest
     idempotency_key: str | None
     received_at: float
     trace: RequestTrace
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +89,17 @@ class Scorer:
         arm: str,
     ) -> None:
         self._artefact, self._code, self._source, self._ledger = artefact, code, source, ledger
-        self._hashed, self._metrics, self._arm = hashed, metrics, arm
+        self._supplied: Callable[[ScoreRequest], dict[str, Mapping[str, Any]]] = getattr(code, "supplied", lambda _: {})
+        self._alert: Callable[[ScoreRequest, FeatureRow, KeyedHash, float], Alert | None] = getattr(
+            code, "alert", lambda *_: None
+        )
+        self.hashed, self._metrics, self._arm = hashed, metrics, arm
         self._service = artefact.signature.service
         self._policy = Policy.from_toml(artefact.policy)
         self._policy.check(artefact.signature.names)
         self._explainer = Explainer(artefact.forest, artefact.signature, self._policy.groups)
         self._names = artefact.signature.names
+        self._views = {view.name: view for view in artefact.signature.plan.views}
         self._pack = struct.Struct(f"<{len(self._names)}d").pack
         self._model = {
             "name": artefact.signature.feature_service,
@@ -106,8 +121,8 @@ class Scorer:
         """
         request, trace = asked.request, asked.trace
         at_s = request.event_at.timestamp() if request.event_at else asked.received_at
-        entities = self._code.entities(request, self._hashed)
-        row, usable = await self._read(entities, asked.received_at, trace)
+        supplied = {view: said for view, said in self._supplied(request).items() if view in self._views}
+        row, usable = await self._row(asked, at_s, supplied)
         if unknown := self._unknown(row):
             return await self._repeat_or_refuse(request, unknown)
 
@@ -119,7 +134,7 @@ class Scorer:
             with trace.stage(names.SPAN_MODEL):
                 score = float(self._artefact.forest.predict(matrix)[0])
         with trace.stage(names.SPAN_POLICY):
-            stale, missing = (row.stale, row.missing) if usable else ([], self._all_views())
+            stale, missing = row.stale, row.missing
             decision = self._policy.decide(score, values, [*stale, *missing])
             reasons = list(decision.reasons)
             if score is not None and decision.outcome.rank > 0:
@@ -128,7 +143,9 @@ class Scorer:
         decided_at = time.time()
         decision_id = _time_ordered_id(decided_at)
         source = "fallback" if score is None else "model"
-        answer = self._answer(decision_id, decision, score, reasons, stale, missing, source, decided_at)
+        notes = {"stale": stale, "missing": missing, "supplied": sorted(supplied)}
+        alert = self._alert(request, row, self.hashed, at_s)
+        answer = self._answer(decision_id, decision, score, reasons, notes, alert, source, decided_at)
         entry = Entry(
             decision_id=decision_id,
             service=self._service,
@@ -141,7 +158,7 @@ class Scorer:
             rung=decision.rung,
             vector=self._pack(*vector),
             ages=_ages(row),
-            personal={f: self._hashed.tagged(f, str(getattr(request, f))) for f in sorted(request.PERSONAL)},
+            personal={f: self.hashed.tagged(f, str(getattr(request, f))) for f in sorted(request.PERSONAL)},
             answer=answer,
             model_digest=self._artefact.digest,
             policy_digest=self._artefact.policy_digest,
@@ -152,7 +169,7 @@ class Scorer:
             decided_at=decided_at,
         )
         with trace.stage(names.SPAN_LEDGER):
-            appended = await self._ledger.append(entry)
+            appended = await self._ledger.append(entry, _grouped(asked.event, alert))
         trace.set(
             {
                 names.ATTR_DECISION_ID: appended.decision_id,
@@ -169,19 +186,45 @@ class Scorer:
             appended.decision_id, appended.answer, appended.replayed, decision.outcome.name, source, decision.rung
         )
 
-    async def _read(self, entities: Mapping[str, str], now_s: float, trace: RequestTrace) -> tuple[FeatureRow, bool]:
-        """Read the features, and say whether a model can answer by them: a store that is dead, or lost all that the
-        policy requires, is a lower rung and not an error."""
+    async def _row(
+        self, asked: Asked, at_s: float, supplied: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[FeatureRow, bool]:
+        """Return the features of a request, and whether a model can answer by them: a store that is dead, or lost all
+        that the policy requires, is a lower rung and not an error."""
+        entities = self._code.entities(asked.request, self.hashed)
+        nothing_stored = FeatureRow({view: ViewRow({}, Status.MISSING, None) for view in self._views}, entities)
+        row: FeatureRow | None = nothing_stored
+        if self._views.keys() - supplied.keys():
+            row = await self._read(entities, asked.received_at, asked.trace)
+        usable = row is not None or bool(supplied)
+        row = row or nothing_stored
+        if asked.received_at - at_s > LATE_S:
+            row = replace(row, views={view: self._late(view, found) for view, found in row.views.items()})
+        if supplied:
+            row = replace(row, views={**row.views, **{view: self._brought(view, supplied[view]) for view in supplied}})
+        lost = self._policy.required and self._policy.required.issubset(row.missing)
+        return row, usable and not lost
+
+    async def _read(self, entities: Mapping[str, str], now_s: float, trace: RequestTrace) -> FeatureRow | None:
         with trace.stage(names.SPAN_FEATURES, SpanKind.CLIENT) as stage:
             stage.set({"db.system.name": "redis", "db.operation.name": "HMGET"})
             try:
                 row = await self._source.read(entities, now_s)
             except StoreUnavailable:
                 stage.set({"error.type": "online-store-unavailable"})
-                return FeatureRow(), False
+                return None
             stage.set({names.ATTR_STALE: len(row.stale), names.ATTR_MISSING: len(row.missing)})
-            lost = self._policy.required and self._policy.required.issubset(row.missing)
-            return row, not lost
+            return row
+
+    def _late(self, view: str, found: ViewRow) -> ViewRow:
+        """What a stream counts is that of now: to a request about an earlier time it is not fresh, however young."""
+        is_wrong = self._views[view].kind != "facts" and found.status is Status.FRESH
+        return replace(found, status=Status.STALE) if is_wrong else found
+
+    def _brought(self, view: str, values: Mapping[str, Any]) -> ViewRow:
+        """What is not said of a view that the request brings is null, as it would be in the store."""
+        said = {name: values.get(name) for name, _ in self._views[view].features}
+        return ViewRow(said, Status.FRESH, 0.0, version=SUPPLIED)
 
     def _unknown(self, row: FeatureRow) -> list[str]:
         """Fields of the request whose entity must be known and is not, in a store that is whole."""
@@ -200,10 +243,7 @@ class Scorer:
         return Decided(entry.decision_id, entry.answer, True, entry.outcome, entry.source, entry.rung)
 
     def _digest(self, request: ScoreRequest) -> str:
-        return self._hashed("request", request.model_dump_json())
-
-    def _all_views(self) -> list[str]:
-        return [view.name for view in self._artefact.signature.plan.views]
+        return self.hashed("request", request.model_dump_json())
 
     def _count(self, decision: Decision, score: float | None, stale: list[str], missing: list[str]) -> None:
         source = "fallback" if score is None else "model"
@@ -219,8 +259,8 @@ class Scorer:
         decision: Decision,
         score: float | None,
         reasons: list[tuple[str, str]],
-        stale: list[str],
-        missing: list[str],
+        notes: dict[str, list[str]],
+        alert: Alert | None,
         source: str,
         decided_at: float,
     ) -> bytes:
@@ -232,7 +272,8 @@ class Scorer:
             "reasons": [{"code": code, "text": text} for code, text in reasons],
             "measures": decision.measures,
             "model": self._model,
-            "features": {"stale": stale, "missing": missing},
+            "features": notes,
+            "alert": None if alert is None else alert.as_json(),
             "source": source,
             "confidence": "low" if decision.low_confidence else "full",
             "arm": self._arm,
@@ -241,14 +282,13 @@ class Scorer:
         return json.dumps(answer, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def row_from_json(raw: Mapping[str, Any]) -> FeatureRow:
-    """Rebuild the views of a golden request."""
-    return FeatureRow(
-        {
-            view: ViewRow(found["values"], Status(found["status"]), found["age_s"], found.get("known", True))
-            for view, found in raw.items()
-        }
-    )
+def row_of(golden: Mapping[str, Any]) -> FeatureRow:
+    """Rebuild what was read for a golden request."""
+    views = {
+        view: ViewRow(found["values"], Status(found["status"]), found["age_s"], found.get("known", True))
+        for view, found in golden["views"].items()
+    }
+    return FeatureRow(views, golden["entities"])
 
 
 def check_goldens(artefact: Artefact, code: FeatureCode, request_type: type[ScoreRequest]) -> None:
@@ -262,7 +302,7 @@ def check_goldens(artefact: Artefact, code: FeatureCode, request_type: type[Scor
     policy = Policy.from_toml(artefact.policy)
     for number, golden in enumerate(artefact.golden):
         request = request_type.model_validate_json(json.dumps(golden["request"]))
-        row = row_from_json(golden["views"])
+        row = row_of(golden)
         vector = code.vector(request, row, golden["at_s"])
         expected = [math.nan if v is None else v for v in golden["vector"]]
         for name, want, got in zip(code.FEATURES, expected, vector, strict=True):
@@ -276,8 +316,13 @@ def check_goldens(artefact: Artefact, code: FeatureCode, request_type: type[Scor
             raise GoldenMismatch(f"golden request {number} ends in {outcome}, accepted with {golden['outcome']}")
 
 
+def _grouped(event: Event | None, alert: Alert | None) -> Event | None:
+    """Let the event say what the answer says of its group, for those who come next."""
+    return event if event is None or alert is None else replace(event, row={**event.row, **alert.columns()})
+
+
 def _ages(row: FeatureRow) -> str:
-    ages = {view: [found.status, found.age_s] for view, found in sorted(row.views.items())}
+    ages = {view: [found.status, found.age_s, found.version] for view, found in sorted(row.views.items())}
     return json.dumps(ages, separators=(",", ":"))
 
 

@@ -28,7 +28,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     down = subparsers.add_parser("down", help="stop what `up` started; the state stays")
     status = subparsers.add_parser("status", help="say what runs, and how it is")
     restart = subparsers.add_parser("restart", help="start one service anew, with the code and champion of now")
-    restart.add_argument("service", help="a service's name, or `gateway`")
+    restart.add_argument("service", help="a service's name, `worker` or `gateway`")
     for name, parser in {"up": up, "down": down, "status": status, "restart": restart}.items():
         parser.set_defaults(run=_runner(name))
 

@@ -16,6 +16,7 @@ from scoregate.settings import ROOT, Settings
 FIRST_STABLE = 1
 FIRST_CANARY = 51
 LARGEST_HOUSE = FIRST_CANARY - FIRST_STABLE - 3
+WORKER = 97
 METRICS = 98
 PROBLEMS = 99
 ANSWER_MARGIN_S = 2.0
@@ -27,6 +28,7 @@ class Ports:
     """Every port of the stack, on 127.0.0.1; `store` is None when the store is another machine's."""
 
     gateway: int
+    worker: int
     metrics: int
     problems: int
     store: int | None
@@ -39,6 +41,7 @@ class Ports:
         if self.store is not None:
             found[self.store] = ("the online store", "SCOREGATE_STORE_URL")
         found |= {port: (f"the service {name}", "SCOREGATE_BASE_PORT") for name, port in self.stable.items()}
+        found[self.worker] = ("the worker's metrics", "SCOREGATE_BASE_PORT")
         found[self.metrics] = ("the gateway's metrics", "SCOREGATE_BASE_PORT")
         found[self.problems] = ("the gateway's problem pages", "SCOREGATE_BASE_PORT")
         return found
@@ -50,6 +53,7 @@ def ports(settings: Settings, services: list[str]) -> Ports:
     names = sorted(services)[:LARGEST_HOUSE]
     return Ports(
         gateway=settings.gateway_port,
+        worker=base + WORKER,
         metrics=base + METRICS,
         problems=base + PROBLEMS,
         store=store_port(settings.store_url),
@@ -114,6 +118,22 @@ def service_spec(
         cwd=str(ROOT),
         health_url=f"http://{HOST}:{port}/readyz",
         stop_s=settings.drain_s + max(settings.deadline_ms, settings.batch_deadline_ms) / 1000 + 10,
+        revision=revision,
+        asked=asked,
+    )
+
+
+def worker_spec(settings: Settings, *, port: int, revision: str, asked: int = 0) -> ProcessSpec:
+    """The process that counts events into the store."""
+    return ProcessSpec(
+        name="worker",
+        argv=(sys.executable, "-m", "scoregate", "features", "run", "--port", str(port)),
+        log=str(run_dir(settings.home) / "worker.log"),
+        stage=Stage.WORKER,
+        port=port,
+        env=environment(settings) | {"PYTHONUNBUFFERED": "1", "PROMETHEUS_MULTIPROC_DIR": None},
+        cwd=str(ROOT),
+        health_url=f"http://{HOST}:{port}/readyz",
         revision=revision,
         asked=asked,
     )

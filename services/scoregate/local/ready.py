@@ -56,24 +56,28 @@ def wait_for(what: str, holds: Callable[[], bool], *, log: Path, timeout_s: floa
 def wait_until_ready(
     home: Path, gateway_port: int, services: list[str], *, timeout_s: float, note: Callable[[str], None]
 ) -> None:
-    """Wait until what runs is what is wanted, then for each process's own readiness and the gateway's way to it.
+    """Wait until what runs is what is wanted, then for each process's own readiness and the gateway's way to services.
 
     Raises:
         StackError: names the process, why it says it is not ready, and the end of its log.
     """
     deadline_s = time.monotonic() + timeout_s
     restarts_before = {each.name: each.restarts for each in _running(home)}
-    waiting = {f"{name}-stable": name for name in services}
+    waiting: dict[str, str | None] = {f"{name}-stable": name for name in services}
+    if read_desired(home).spec("worker"):
+        waiting["worker"] = None
     while waiting:
         # Until the supervisor has followed, the process of before answers, and is about to be stopped.
         for each in _running(home) if followed(home) else ():
-            name = waiting.get(each.name)
-            status, body = probe(each.health_url) if name and each.health_url and each.mark else (0, "")
-            if name and status == 200 and routed(gateway_port, name):
+            if each.name not in waiting:
+                continue
+            name = waiting[each.name]
+            status, body = probe(each.health_url) if each.health_url and each.mark else (0, "")
+            if status == 200 and (name is None or routed(gateway_port, name)):
                 del waiting[each.name]
-            elif name and status == 503 and REFUSED in body:
+            elif status == 503 and REFUSED in body:
                 raise StackError(_why(each, "will not become ready"))
-            elif name and each.restarts - restarts_before.get(each.name, 0) >= FALLING_OVER:
+            elif each.restarts - restarts_before.get(each.name, 0) >= FALLING_OVER:
                 raise StackError(_why(each, "ends whenever it is started"))
         note(f"waiting for {', '.join(waiting)}" if waiting else "all ready")
         if waiting and time.monotonic() > deadline_s:

@@ -17,8 +17,9 @@ class Stage(IntEnum):
     """Order of starting; stopping goes the other way."""
 
     STORE = 0
-    SERVICE = 1
-    GATEWAY = 2
+    WORKER = 1
+    SERVICE = 2
+    GATEWAY = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from scoregate import catalog
 from scoregate.local import StackError, gateway, preflight, table
 from scoregate.local.champions import champion_of
 from scoregate.local.credentials import demo_key_file, ensure_credentials
-from scoregate.local.plan import Ports, gateway_limits, gateway_spec, ports, process_name, service_spec
+from scoregate.local.plan import Ports, gateway_limits, gateway_spec, ports, process_name, service_spec, worker_spec
 from scoregate.local.processes import alive
 from scoregate.local.progress import Progress
 from scoregate.local.ready import last_lines, wait_for, wait_until_ready
@@ -148,8 +148,15 @@ def _start_services(settings: Settings, services: list[str], planned: Ports) -> 
         if canary := before.spec(process_name(name, CANARY)):
             arms[CANARY] = canary.port
         gateway.write_service(home, name, arms)
+    worker = worker_of(settings, planned, before)
     front = gateway_spec(home, port=planned.gateway, revision=revision, asked=_asked(before, "gateway"))
-    write_desired(home, _desired(settings, planned, (*store, *stable, *canaries, front)))
+    write_desired(home, _desired(settings, planned, (*store, worker, *stable, *canaries, front)))
+
+
+def worker_of(settings: Settings, planned: Ports, before: Desired, *, again: int = 0) -> ProcessSpec:
+    """The worker with the code and registry of now; `again` asks for so many restarts more."""
+    revision = f"{code_digest()}-{_registry_digest(settings)}"
+    return worker_spec(settings, port=planned.worker, revision=revision, asked=_asked(before, "worker") + again)
 
 
 def stable_spec(settings: Settings, service: str, planned: Ports, before: Desired, *, again: int = 0) -> ProcessSpec:

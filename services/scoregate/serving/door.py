@@ -27,13 +27,16 @@ from scoregate.errors import (
     InvalidFields,
     MethodNotAllowed,
     NotFound,
+    RequestError,
     ScoregateError,
     Starting,
 )
 from scoregate.scoring import Asked, Decided, FeatureCode
+from scoregate.serving import events as posted
 from scoregate.serving import wire
 from scoregate.serving.admission import Admission
 from scoregate.serving.auth import Keys
+from scoregate.serving.events import EventCode, Intake
 from scoregate.serving.http import Receive, Request, Response, Scope, Send
 from scoregate.serving.openapi import document
 from scoregate.serving.startup import Ready, make_ready
@@ -74,15 +77,18 @@ class Route:
 class Door:
     """The ASGI app of one service. Nothing connects before `start`."""
 
-    def __init__(self, service: str, contract: ServiceContract, code: FeatureCode) -> None:
+    def __init__(
+        self, service: str, contract: ServiceContract, code: FeatureCode, events: EventCode | None = None
+    ) -> None:
         self.service = service
-        self._contract, self._code = contract, code
+        self._contract, self._code, self._events = contract, code, events
         self._ready: Ready | None = None
+        self._intake: Intake | None = None
         self._why_not: ScoregateError = Starting("The service is starting")
         self._draining = False
         prefix = f"/v1/{service}"
         self._decisions = f"{prefix}/decisions/"
-        self._openapi = Response.json(document(service, contract))
+        self._openapi = Response.json(document(service, contract, events))
         routes = (
             Route("POST", f"{prefix}/score", self._score),
             Route("POST", f"{prefix}/score:batch", self._batch),
@@ -95,6 +101,8 @@ class Door:
             Route("GET", "/metrics", self._metrics_text, traced=False),
         )
         self._routes = {route.template: route for route in routes}
+        if events is not None:
+            self._routes[f"{prefix}/events"] = Route("POST", f"{prefix}/events", self._post_events)
 
     async def start(self) -> None:
         """Read the settings and begin to get ready; the listener answers meanwhile, with 503."""
@@ -191,7 +199,7 @@ class Door:
             now = time.time()
             parsed = wire.parse(body, self._contract.Request, datetime.fromtimestamp(now, UTC))
             key = wire.idempotency_key(request.header(b"idempotency-key"))
-            decided = await self._decide(ready, Asked(parsed, key, now, trace), deadline_ms)
+            decided = await self._decide(ready, self._asked(parsed, key, now, trace), deadline_ms)
         headers = {"x-decision-replayed": "true"} if decided.replayed else {}
         return Response(200, decided.answer, headers=headers)
 
@@ -216,10 +224,13 @@ class Door:
         """Decide one row; its problem is its own."""
         try:
             parsed = wire.parse_row(row, self._contract.Request, datetime.fromtimestamp(now, UTC))
-            decided = await self._decide(ready, Asked(parsed, None, now, trace), deadline_ms)
+            decided = await self._decide(ready, self._asked(parsed, None, now, trace), deadline_ms)
             return b'{"status":200,"answer":' + decided.answer + b"}"
         except ScoregateError as problem:
             return json.dumps({"status": problem.status, "problem": problem.as_problem()}).encode()
+
+    def _asked(self, parsed: ScoreRequest, key: str | None, now: float, trace: RequestTrace) -> Asked:
+        return Asked(parsed, key, now, trace, self._intake.scored(parsed, now) if self._intake else None)
 
     async def _decide(self, ready: Ready, asked: Asked, deadline_ms: int) -> Decided:
         natural_key = getattr(asked.request, asked.request.NATURAL_KEY)
@@ -229,6 +240,26 @@ class Door:
                     return await ready.scorer.decide(asked)
             except TimeoutError:
                 raise DeadlineExceeded(f"No decision within {deadline_ms} ms") from None
+
+    async def _post_events(self, request: Request, trace: RequestTrace) -> Response:
+        _, key_id = self._enter(request, "events", trace)
+        assert self._intake is not None, "the route is there for a service with events alone"
+        deadline_ms = wire.deadline_ms(request.header(b"x-request-deadline-ms"), self._settings.batch_deadline_ms)
+        body = await self._json_body(request, self._settings.max_body_bytes)
+        with self._admission.slot(), self._metrics.in_flight.track_inprogress():
+            rows, several = posted.rows(body)
+            self._admission.spend(key_id, len(rows))
+            try:
+                with trace.stage(names.SPAN_LEDGER):
+                    async with asyncio.timeout(deadline_ms / 1000):
+                        taken = await self._intake.take(rows, time.time())
+            except TimeoutError:
+                raise DeadlineExceeded(f"Not recorded within {deadline_ms} ms; sending it again is safe") from None
+        if several:
+            return Response.json({"results": [_result(one) for one in taken]}, 202)
+        if isinstance(taken[0], ScoregateError):
+            raise taken[0]
+        return Response.json(taken[0], 202)
 
     async def _decision(self, request: Request, trace: RequestTrace) -> Response:
         ready, _ = self._enter(request, "read", trace)
@@ -321,12 +352,18 @@ class Door:
         # What startup left behind lives as long as the process: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()
-        self._ready = ready
-        self._metrics.ready.set(1)
+        self._open(ready)
         self._metrics.serves(
             artefact.signature.feature_service, artefact.version, artefact.policy_digest[:12], __version__
         )
         self._log.event("startup.ready", model=artefact.signature.feature_service, version=artefact.version)
+
+    def _open(self, ready: Ready) -> None:
+        """Let requests in."""
+        if self._events is not None:
+            self._intake = Intake(self.service, self._events, self._contract.Request, ready.ledger, ready.scorer.hashed)
+        self._ready = ready
+        self._metrics.ready.set(1)
 
     def _make_tracing(self) -> Tracing:
         if self._settings.otlp_endpoint is None:
@@ -378,6 +415,11 @@ def _rows(body: bytes) -> list[Any]:
         field = FieldProblem("/rows", f"must be an array of 1 to {MOST_ROWS} requests, and the only member")
         raise InvalidFields("The body is not a batch", fields=(field,))
     return rows
+
+
+def _result(taken: dict[str, str] | RequestError) -> dict[str, Any]:
+    """Say what became of one event of several: a receipt, or a problem of its own."""
+    return {"status": "refused", "problem": taken.as_problem()} if isinstance(taken, RequestError) else taken
 
 
 def _where(problem: BaseException) -> str:

@@ -16,6 +16,7 @@ from scoregate.ledger.sqlite import SqliteLedger
 from scoregate.models.artefact import Artefact, champion
 from scoregate.scoring import FeatureCode, Scorer, check_goldens
 from scoregate.settings import Settings
+from scoregate.streaming.relay import Relay
 from scoregate.telemetry.metrics import Metrics
 
 
@@ -27,9 +28,11 @@ class Ready:
     scorer: Scorer
     ledger: Ledger
     source: OnlineFeatures
+    relay: Relay
     degraded: list[str] = field(default_factory=list)
 
     async def close(self) -> None:
+        await self.relay.close()
         await self.ledger.close()
         await self.source.close()
 
@@ -54,7 +57,9 @@ async def make_ready(
     source = OnlineFeatures(artefact.signature.plan, settings.store_url, timeout_s=settings.store_timeout_ms / 1000)
     hashed = KeyedHash.load(settings.hash_key_path)
     scorer = Scorer(artefact, code, source, ledger, hashed, metrics, arm=settings.arm)
-    return Ready(artefact, scorer, ledger, source, degraded)
+    relay = Relay(ledger, settings.project, settings.store_url)
+    relay.start()
+    return Ready(artefact, scorer, ledger, source, relay, degraded)
 
 
 def _check_plan(plan: FeaturePlan, settings: Settings) -> list[str]:

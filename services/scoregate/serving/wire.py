@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from scoregate.contract import ScoreRequest
 from scoregate.errors import BadJson, FieldProblem, InvalidFields, UnsupportedMedia
 
 CLOCK_SKEW = timedelta(seconds=60)
@@ -20,6 +19,8 @@ OLDEST = timedelta(hours=24)
 
 MOST_PROBLEMS = 50
 """Bad fields that one problem names."""
+
+Wire = TypeVar("Wire", bound=BaseModel)
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")
 _VISIBLE = re.compile(r"^[\x21-\x7e]{1,255}$")
@@ -35,43 +36,51 @@ def check_media_type(content_type: str | None) -> None:
         raise UnsupportedMedia("Send the body as 'Content-Type: application/json'")
 
 
-def parse(body: bytes, request_type: type[ScoreRequest], now: datetime) -> ScoreRequest:
-    """Parse one request.
+def parse(body: bytes, wanted: type[Wire], now: datetime, oldest: timedelta = OLDEST) -> Wire:
+    """Parse one request or event.
 
     Raises:
         BadJson: not JSON.
-        InvalidFields: JSON, but not a request.
+        InvalidFields: JSON, but not what is wanted, or of a time that is not taken.
     """
     try:
-        request = request_type.model_validate_json(body)
+        said = wanted.model_validate_json(body)
     except ValidationError as problem:
         raise _explain(problem) from None
-    check_times(request, now)
-    return request
+    check_times(said, now, oldest)
+    return said
 
 
-def parse_row(row: Any, request_type: type[ScoreRequest], now: datetime) -> ScoreRequest:
-    """Parse one row of a batch, already decoded, by the very rules of a single request. Raises as `parse` does."""
-    return parse(json.dumps(row).encode(), request_type, now)
+def parse_row(row: Any, wanted: type[Wire], now: datetime, oldest: timedelta = OLDEST) -> Wire:
+    """Parse one row of several, already decoded, by the very rules of a single one. Raises as `parse` does."""
+    try:
+        body = json.dumps(row).encode()
+    except RecursionError:
+        raise BadJson("The body is not JSON") from None
+    return parse(body, wanted, now, oldest)
 
 
-def check_times(request: ScoreRequest, now: datetime) -> None:
+def check_times(said: BaseModel, now: datetime, oldest: timedelta = OLDEST) -> None:
     """Refuse dates and times in the future, and events of long ago.
 
     Raises:
         InvalidFields: names every one.
     """
     fields = []
-    for name, value in request:
+    for name, value in said:
         if isinstance(value, datetime):
             if value > now + CLOCK_SKEW:
                 fields.append(FieldProblem(f"/{name}", "must not be in the future"))
-            elif name == "event_at" and value < now - OLDEST:
-                fields.append(FieldProblem(f"/{name}", "must not be more than 24 hours ago"))
+            elif name == "event_at" and value < now - oldest:
+                fields.append(FieldProblem(f"/{name}", f"must not be more than {_in_words(oldest)} ago"))
         elif isinstance(value, date) and value > now.astimezone(UTC).date():
             fields.append(FieldProblem(f"/{name}", "must not be in the future"))
     if fields:
         raise InvalidFields(_count(tuple(fields)), fields=tuple(fields))
+
+
+def _in_words(span: timedelta) -> str:
+    return f"{span.days} days" if span.days > 2 else f"{span // timedelta(hours=1)} hours"
 
 
 def idempotency_key(raw: str | None) -> str | None:

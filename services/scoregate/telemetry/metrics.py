@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess
 from prometheus_client.values import MutexValue, ValueClass
 
@@ -85,6 +87,39 @@ class Metrics:
     def serves(self, model: str, version: str, policy: str, build: str) -> None:
         self._model_info.labels(self._service, self._arm, model, version, policy).set(1)
         self._build_info.labels(build).set(1)
+
+
+class EventMetrics:
+    """Every metric of the worker that counts events into the feature store."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        kw = {} if registry is None else {"registry": registry}
+        self._applied = Counter(names.EVENTS_APPLIED, "Rows that events were counted into.", ["stream"], **kw)
+        self._late = Counter(names.EVENTS_LATE, "Rows that events came too late for.", ["stream"], **kw)
+        self._rejected = Counter(names.EVENTS_REJECTED, "Entries that cannot be read.", ["stream"], **kw)
+        self._rebuilds = Counter(names.STORE_REBUILDS, "Times that rows were filled anew.", ["stream"], **kw)
+        self._freshness = Histogram(
+            names.EVENT_FRESHNESS_SECONDS,
+            "Time until features show an event.",
+            ["stream"],
+            buckets=(*names.LATENCY_BUCKETS_S, 0.5, 1, 2.5, 10, 60),
+            **kw,
+        )
+
+    def applied(self, stream: str, counted: int, late: int) -> None:
+        self._applied.labels(stream).inc(counted)
+        self._late.labels(stream).inc(late)
+
+    def rejected(self, stream: str) -> None:
+        self._rejected.labels(stream).inc()
+
+    def rebuilt(self, stream: str) -> None:
+        self._rebuilds.labels(stream).inc()
+
+    def fresh_after(self, stream: str, seconds: Iterable[float]) -> None:
+        observe = self._freshness.labels(stream).observe
+        for each in seconds:
+            observe(each)
 
 
 def exposition(registry: CollectorRegistry) -> CollectorRegistry:

@@ -9,7 +9,8 @@ import pytest
 
 from credit import data
 from credit.contract import EXAMPLE, Request
-from credit.features import FEATURES
+from credit.features import FEATURES, entities
+from credit.keys import keyed_facts
 
 AT = dt.datetime(2025, 6, 15, 12, tzinfo=dt.UTC)
 
@@ -59,10 +60,23 @@ def test_protected_attributes_are_no_facts_and_no_features(word: str) -> None:
 
 def test_every_application_is_a_valid_request() -> None:
     """What training reads is what the door would let in."""
-    fields = [name for name in Request.model_fields if name != "event_at"]
+    table = data.applications(AT, 1)
+    fields = [name for name in Request.model_fields if name in table.column_names and name != "event_at"]
 
-    for raw in data.applications(AT, 1).select(fields).to_pylist():
+    for raw in table.select(fields).to_pylist():
         Request.model_validate(raw)
+
+
+def test_facts_are_keyed_as_serving_asks_for_them() -> None:
+    """No applicant's id is in the facts on disk, but the hash that `entities` makes of it."""
+    table = data.applications(AT, 1).slice(0, 3)
+    fields = [name for name in Request.model_fields if name in table.column_names and name != "event_at"]
+    asked = [entities(Request.model_validate(raw), "{} {}".format) for raw in table.select(fields).to_pylist()]
+
+    facts = keyed_facts(data.facts(AT, 1)["applicant_facts"], "{} {}".format)
+
+    assert "applicant_id" not in facts.column_names
+    assert [one["applicant_key"] for one in asked] == facts["applicant_key"].to_pylist()[:3]
 
 
 def test_the_example_is_an_applicant_whose_facts_are_complete() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Any
+import struct
+from typing import Any, get_args
 
 import pytest
+from pydantic import ValidationError
 
-from credit.contract import EXAMPLE, Request
-from credit.features import FEATURES, MOST, entities, vector
+from credit.contract import EXAMPLE, ApplicantFacts, Request
+from credit.features import FEATURES, HOMES, JOBS, MOST, entities, supplied, vector
 from credit.train import PROBLEM
 from scoregate.features import FeatureRow, Status, ViewRow
 
@@ -82,8 +85,63 @@ def test_kinds_are_one_hot() -> None:
 
 
 def test_facts_are_read_by_the_applicant() -> None:
-    """There is one entity."""
-    assert {"applicant_id": EXAMPLE["applicant_id"]} == entities(Request.model_validate(EXAMPLE), "{}{}".format)
+    """There is one entity, and the store knows it by a keyed hash."""
+    hashed = "{} {}".format
+
+    assert {"applicant_key": "applicant app_000001"} == entities(Request.model_validate(EXAMPLE), hashed)
+
+
+def with_facts(facts: dict[str, Any]) -> Request:
+    return Request.model_validate_json(json.dumps({**EXAMPLE, "applicant_facts": facts}))
+
+
+@pytest.mark.parametrize("changes", [{}, {"home": "ignore"}, {"income": None, "job": None}, dict.fromkeys(FACTS)])
+def test_supplied_facts_give_the_vector_of_stored_ones(changes: dict[str, Any]) -> None:
+    """Bit for bit, with nulls and the source's word for "not stated" too."""
+    facts = {**FACTS, **changes}
+    request = with_facts(facts)
+    stored, brought = (
+        vector(request, FeatureRow({"applicant_facts": ViewRow(values, Status.FRESH, 0.0)}), 0.0)
+        for values in (facts, supplied(request)["applicant_facts"])
+    )
+
+    assert struct.pack(f"<{len(FEATURES)}d", *stored) == struct.pack(f"<{len(FEATURES)}d", *brought)
+
+
+def test_supplied_facts_have_every_feature_of_the_view() -> None:
+    """What is not said is null, and so absent; a request without facts brings no view at all."""
+    assert dict.fromkeys(FACTS) == supplied(with_facts({}))["applicant_facts"]
+    assert {} == supplied(Request.model_validate(EXAMPLE))
+
+
+@pytest.mark.parametrize(("field", "known"), [("home", (*HOMES, "ignore")), ("job", JOBS)])
+def test_kinds_are_spelled_alike_on_the_wire_and_in_the_vector(field: str, known: tuple[str, ...]) -> None:
+    """A kind that the vector does not know would read as none of them."""
+    literal, _ = get_args(ApplicantFacts.model_fields[field].annotation)
+
+    assert set(known) == set(get_args(literal))
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [
+        ("income", -1),
+        ("income", "150"),
+        ("assets", float("nan")),
+        ("debt", float("inf")),
+        ("home", "castle"),
+        ("seniority_years", 1.5),
+        ("seniority_years", -1),
+        ("records", "no"),
+        ("age", 30),
+    ],
+)
+def test_a_fact_that_is_none_is_refused(fact: str, value: object) -> None:
+    """Out of range, of another type, unknown, or a protected attribute."""
+    with pytest.raises(ValidationError) as caught:
+        with_facts({fact: value})
+
+    assert [("applicant_facts", fact)] == [error["loc"] for error in caught.value.errors()]
 
 
 def test_constraints_name_features() -> None:

@@ -29,8 +29,13 @@ def view(values: dict[str, Any], status: Status = Status.FRESH) -> ViewRow:
 def row(**tiles: dict[str, Any]) -> FeatureRow:
     """A whole store; entities without tiles have done nothing."""
     return FeatureRow(
-        {name: view(values) for name, values in PROFILES.items()} | {name: view(tiles.get(name, {})) for name in TILES}
+        {name: view(values) for name, values in PROFILES.items()} | {name: view(tiles.get(name, {})) for name in TILES},
+        entities(request(), hashed),
     )
+
+
+def hashed(kind: str, value: str) -> str:
+    return f"{kind} {value}"
 
 
 def request(**changes: Any) -> Request:
@@ -49,11 +54,15 @@ def test_every_feature_has_one_value_and_one_name() -> None:
     assert all(type(value) is float for value in values)
 
 
-def test_views_are_read_by_the_ids_of_the_request() -> None:
-    """Ids go to the store as they are: they are opaque."""
-    expected = {name: EXAMPLE[name] for name in ("account_id", "device_id", "merchant_id")}
+def test_views_are_read_by_keyed_hashes_of_what_is_personal() -> None:
+    """Accounts and devices never go to the store as they are; a merchant is nobody's secret."""
+    expected = {
+        "account_key": f"account {EXAMPLE['account_id']}",
+        "device_key": f"device {EXAMPLE['device_id']}",
+        "merchant_id": EXAMPLE["merchant_id"],
+    }
 
-    assert expected == entities(request(), "hash of {} {}".format)
+    assert expected == entities(request(), hashed)
 
 
 def test_a_missing_view_leaves_only_what_the_request_says() -> None:
@@ -105,10 +114,27 @@ def test_a_merchant_is_usual_when_paid_within_thirty_days(days_ago: int, expecte
 def test_a_device_of_too_many_accounts_cannot_tell_a_stranger() -> None:
     """Above the cap parties are not kept: an account that is not among them may still be usual."""
     many = [value for i in range(DISTINCT_CAP + 1) for value in (DAY, 10 + i)]
-    mine = [*many[:-2], DAY, party_id(EXAMPLE["account_id"])]
+    mine = [*many[:-2], DAY, party_id(hashed("account", EXAMPLE["account_id"]))]
 
     assert math.isnan(named(row(device_tiles={"day_parties": many}))["device_is_usual_30d"])
     assert 1.0 == named(row(device_tiles={"day_parties": mine}))["device_is_usual_30d"]
+
+
+@pytest.mark.parametrize(("days_ago", "expected"), [(30, math.nan), (31, 0.0)])
+def test_only_a_full_day_in_the_window_hides_a_party(days_ago: int, expected: float) -> None:
+    """Whoever is in no list was not there, unless one of the window's days has a list that is cut off."""
+    full = [value for i in range(DISTINCT_CAP + 1) for value in (DAY - days_ago, 10 + i)]
+
+    found = named(row(device_tiles={"day_parties": full}))["device_is_usual_30d"]
+
+    assert (expected == found) or (math.isnan(expected) and math.isnan(found))
+
+
+def test_many_parties_over_many_days_hide_nobody() -> None:
+    """A window may hold more than the cap: each of its days is complete, so a stranger is known to be one."""
+    spread = [value for i in range(2 * DISTINCT_CAP) for value in (DAY - 29 + i // 4, 10 + i)]
+
+    assert 0.0 == named(row(device_tiles={"day_parties": spread}))["device_is_usual_30d"]
 
 
 def test_the_age_of_a_device_does_not_depend_on_older_tiles() -> None:

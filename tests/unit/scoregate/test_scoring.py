@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 import toy
 from scoregate.errors import GoldenMismatch, KeyReused, UnknownEntity
+from scoregate.events import Effect, Event
 from scoregate.features import Status
 from scoregate.features.memory import MemoryFeatures
 from scoregate.features.reading import Marker
@@ -24,15 +26,17 @@ from scoregate.telemetry.metrics import Metrics
 from scoregate.telemetry.tracing import NoTracing
 
 
-def scorer(source: MemoryFeatures, ledger: MemoryLedger | None = None) -> tuple[Scorer, MemoryLedger]:
+def scorer(
+    source: MemoryFeatures, ledger: MemoryLedger | None = None, code: Any = toy.CODE
+) -> tuple[Scorer, MemoryLedger]:
     ledger = ledger or MemoryLedger("toy")
     metrics = Metrics("toy", "stable", CollectorRegistry())
-    return Scorer(toy.artefact(), toy.CODE, source, ledger, KeyedHash(b"k" * 32), metrics, arm="stable"), ledger
+    return Scorer(toy.artefact(), code, source, ledger, KeyedHash(b"k" * 32), metrics, arm="stable"), ledger
 
 
-def decide(subject: Scorer, **changes: Any) -> tuple[dict[str, Any], Decided]:
+def decide(subject: Scorer, event: Event | None = None, **changes: Any) -> tuple[dict[str, Any], Decided]:
     request = toy.Request.model_validate_json(toy.body(**changes))
-    asked = Asked(request, None, toy.NOW_S, NoTracing().begin(None, "", {}))
+    asked = Asked(request, None, toy.NOW_S, NoTracing().begin(None, "", {}), event)
     decided = asyncio.run(subject.decide(asked))
     return json.loads(decided.answer), decided
 
@@ -42,7 +46,7 @@ def test_fresh_features_answer_by_the_model() -> None:
     answer, _ = decide(scorer(toy.source())[0])
     expected = float(toy.artefact().forest.predict(np.array([[2000, 5000, 1]], dtype=np.float32))[0])
 
-    assert ("model", "full", {"stale": [], "missing": []}) == (
+    assert ("model", "full", {"stale": [], "missing": [], "supplied": []}) == (
         answer["source"],
         answer["confidence"],
         answer["features"],
@@ -147,6 +151,7 @@ def golden(**changes: Any) -> Artefact:
     whole = toy.artefact()
     score = float(whole.forest.predict(np.array([[2000, 5000, 0]], dtype=np.float32))[0])
     case = {"request": toy.EXAMPLE, "views": row, "at_s": toy.NOW_S, "vector": [2000.0, 5000.0, 0.0], "score": score}
+    case["entities"] = {"payer_id": "known"}
     case["outcome"] = "approve"
     return Artefact(whole.digest, whole.signature, whole.forest, whole.policy, [{**case, **changes}], {})
 
@@ -244,3 +249,106 @@ def test_a_replay_is_not_counted_as_a_decision() -> None:
     decide(subject)
 
     assert (1.0, first) == (first - before, counted())
+
+
+EVENT = Event("toy", "payments", Effect.COUNT, "count:p1", "p1", round(toy.NOW_S * 1e6), round(toy.NOW_S * 1e6))
+
+
+def outgoing(ledger: MemoryLedger) -> list[Event]:
+    return [Event.decode(one.payload) for one in asyncio.run(ledger.outgoing(ledger.writer, "payments", 0, 100))]
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_decision_and_its_event_become_durable_together(down: bool) -> None:
+    """Whoever decided, model or rules: it happened, and others are told once, however often the request is sent."""
+    source = toy.source()
+    source.down = down
+    subject, ledger = scorer(source)
+    decide(subject, EVENT)
+    decide(subject, EVENT)
+
+    assert [EVENT] == outgoing(ledger)
+
+
+def test_an_unknown_payer_is_no_event() -> None:
+    """What was not decided was not recorded either."""
+    subject, ledger = scorer(toy.source())
+    with pytest.raises(UnknownEntity):
+        decide(subject, EVENT, payer_id="stranger")
+
+    assert [] == outgoing(ledger)
+
+
+@pytest.mark.parametrize(("late_s", "stale"), [(60, []), (61, ["payer_tiles"])])
+def test_tiles_of_now_are_stale_to_a_late_request(late_s: int, stale: list[str]) -> None:
+    """More than a minute after its event a request reads tiles that hold later events: never as fresh."""
+    back = datetime.fromtimestamp(toy.NOW_S - late_s, UTC).isoformat()
+    answer, _ = decide(scorer(toy.source())[0], event_at=back)
+
+    assert (stale, "low" if stale else "full") == (answer["features"]["stale"], answer["confidence"])
+
+
+def test_late_or_not_what_is_missing_stays_missing() -> None:
+    """Stale says that a value is there."""
+    source = toy.source()
+    del source.markers["payments"]
+    back = datetime.fromtimestamp(toy.NOW_S - 3_600, UTC).isoformat()
+    notes = decide(scorer(source)[0], event_at=back)[0]["features"]
+
+    assert ([], ["payer_tiles"]) == (notes["stale"], notes["missing"])
+
+
+def bringing(**facts: Any) -> Any:
+    """The toy's code, whose requests bring these facts about the payer."""
+    return SimpleNamespace(**vars(toy.CODE), supplied=lambda _: {"payer_facts": facts})
+
+
+def test_facts_that_are_brought_give_the_vector_of_stored_ones() -> None:
+    """The same facts, stored or in the request: one vector, one score; only the notes differ."""
+    stored, stored_ledger = scorer(toy.source())
+    first, _ = decide(stored)
+    other = toy.source()
+    other.put("payer_facts", ("known",), {"limit_minor": 1}, toy.NOW_S)
+    subject, ledger = scorer(other, code=bringing(limit_minor=5_000))
+    answer, _ = decide(subject)
+    entries = [asyncio.run(one.get(said["decision_id"])) for one, said in ((stored_ledger, first), (ledger, answer))]
+
+    assert first["score"] == answer["score"]
+    assert entries[0] is not None
+    assert entries[1] is not None
+    assert entries[0].entry.vector == entries[1].entry.vector
+    assert ([], ["payer_facts"]) == (first["features"]["supplied"], answer["features"]["supplied"])
+    assert ["fresh", 0.0, "supplied"] == json.loads(entries[1].entry.ages)["payer_facts"]
+
+
+def test_who_brings_their_facts_need_not_be_known() -> None:
+    """An unknown payer with facts is decided by the model."""
+    answer, _ = decide(scorer(toy.source(), code=bringing(limit_minor=5_000))[0], payer_id="stranger")
+
+    assert ("model", "full") == (answer["source"], answer["confidence"])
+
+
+def test_a_fact_that_is_not_brought_is_null() -> None:
+    """Nothing is filled in from the store: it is missing, and confidence is low as with a stored null."""
+    answer, _ = decide(scorer(toy.source(), code=bringing())[0])
+
+    assert ["payer_facts:limit_minor"] == answer["features"]["missing"]
+    assert ("low", "review") == (answer["confidence"], answer["outcome"])
+
+
+def test_facts_that_are_brought_carry_a_dead_store() -> None:
+    """What is left to read is missing; with a part of what the policy requires the model answers, in low confidence."""
+    source = toy.source()
+    source.down = True
+    answer, _ = decide(scorer(source, code=bringing(limit_minor=5_000))[0])
+
+    assert (["payer_tiles"], ["payer_facts"]) == (answer["features"]["missing"], answer["features"]["supplied"])
+    assert ("model", "low", "review") == (answer["source"], answer["confidence"], answer["outcome"])
+
+
+def test_a_view_that_the_model_does_not_read_is_not_brought() -> None:
+    """A request may bring more than this version of the model knows."""
+    code = SimpleNamespace(**vars(toy.CODE), supplied=lambda _: {"other_facts": {"height": 3}})
+    answer, _ = decide(scorer(toy.source(), code=code)[0])
+
+    assert {"stale": [], "missing": [], "supplied": []} == answer["features"]

@@ -21,12 +21,12 @@ def write(home: Path, metrics: object) -> Settings:
 
 def test_headline_has_its_interval(tmp_path: Path) -> None:
     """The metric is shown with its 95 % interval."""
-    settings = write(tmp_path, {"headline": {"name": "AUC", "value": 0.9114, "low": 0.9, "high": 0.921}})
+    settings = write(tmp_path, {"headline": {"name": "ROC-AUC", "value": 0.9114, "low": 0.9, "high": 0.921}})
 
-    assert Champion("0123456789ab", "AUC 0.911 [0.900, 0.921]") == champion_of(settings, "fraud")
+    assert Champion("0123456789ab", "ROC-AUC 0.911 [0.900, 0.921]") == champion_of(settings, "fraud")
 
 
-@pytest.mark.parametrize("metrics", [{}, {"headline": None}, {"headline": {"name": "AUC"}}])
+@pytest.mark.parametrize("metrics", [{}, {"headline": None}, {"headline": {"name": "ROC-AUC"}}])
 def test_model_without_headline_is_still_a_model(tmp_path: Path, metrics: object) -> None:
     """Metrics that are not there are shown as such."""
 

@@ -37,7 +37,7 @@ def test_every_port_names_the_setting_that_moves_it() -> None:
 
     named = ports(settings(), SERVICES).named()
 
-    assert {8080, 6390, 8101, 8102, 8103, 8198, 8199} == set(named)
+    assert {8080, 6390, 8101, 8102, 8103, 8197, 8198, 8199} == set(named)
     assert "SCOREGATE_GATEWAY_PORT" == named[8080][1]
 
 

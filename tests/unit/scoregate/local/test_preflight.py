@@ -13,7 +13,9 @@ from scoregate.local.plan import Ports
 
 
 def planned(gateway: int) -> Ports:
-    return Ports(gateway=gateway, metrics=20_998, problems=20_999, store=None, stable={"fraud": 20_997}, canary={})
+    return Ports(
+        gateway=gateway, worker=20_996, metrics=20_998, problems=20_999, store=None, stable={"fraud": 20_997}, canary={}
+    )
 
 
 def test_taken_port_names_port_holder_and_setting() -> None:

@@ -38,6 +38,6 @@ def test_note_is_shown_as_it_is() -> None:
     progress = Progress(Console(file=(out := io.StringIO()), width=120))
 
     with progress.step("train"):
-        progress.note("AUC 0.9 [0.8, 1.0] [bold]")
+        progress.note("ROC-AUC 0.9 [0.8, 1.0] [bold]")
 
     assert "[0.8, 1.0] [bold]" in out.getvalue()

@@ -39,9 +39,9 @@ def test_table_says_service_url_model_and_metric() -> None:
     """One row per service."""
     console = Console(file=(out := io.StringIO()), width=120)
 
-    show_services(console, 8080, {"fraud": Champion("0123456789ab", "AUC 0.911 [0.900, 0.921]"), "kyc": None})
+    show_services(console, 8080, {"fraud": Champion("0123456789ab", "ROC-AUC 0.911 [0.900, 0.921]"), "kyc": None})
 
     [_, fraud, kyc] = out.getvalue().splitlines()
     assert ["fraud", "http://127.0.0.1:8080/v1/fraud/score", "0123456789ab"] == fraud.split()[:3]
-    assert "AUC 0.911 [0.900, 0.921]" in fraud
+    assert "ROC-AUC 0.911 [0.900, 0.921]" in fraud
     assert "kyc" in kyc

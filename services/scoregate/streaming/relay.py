@@ -1,0 +1,133 @@
+"""Brings what the ledger's outbox holds to the streams: at once what is recorded here, and later what was left behind.
+
+A serving process appends its own events as soon as they are durable. Every so often it looks for those that are not on
+their stream, its own after the store was away, or those of a process that died before it could send them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, Final, Protocol
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from scoregate.errors import LedgerUnavailable
+from scoregate.events import Outgoing
+from scoregate.streaming import producer
+from scoregate.streaming.keys import writers_key
+
+SWEEP_S: Final = 1.0
+AT_ONCE: Final = 200
+"""Events per call: a script holds up everybody else's reads for as long as it runs."""
+MOST_WAITING: Final = 20_000
+"""Events that wait in memory; beyond it they are read from the ledger again."""
+_TIMEOUT_S: Final = 2.0
+
+
+class Outbox(Protocol):
+    """What of a ledger the relay needs; see `scoregate.ledger.Ledger`."""
+
+    on_outgoing: Any
+
+    async def heads(self) -> dict[tuple[str, str], int]: ...
+    async def outgoing(self, writer: str, stream: str, after: int, limit: int) -> list[Outgoing]: ...
+    async def sent(self, writer: str, stream: str, number: int) -> None: ...
+
+
+class Relay:
+    """Sends a ledger's events until it is closed. `waiting` counts those that are durable and not yet sent."""
+
+    def __init__(self, ledger: Outbox, project: str, url: str) -> None:
+        self._ledger, self._project = ledger, project
+        self._redis: Any = Redis.from_url(
+            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        )
+        self._fresh: list[Outgoing] = []
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.waiting = 0
+
+    def start(self) -> None:
+        self._ledger.on_outgoing = self._take
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Send what waits if the store answers; what is left stays in the ledger for the next process."""
+        self._ledger.on_outgoing = None
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            with contextlib.suppress(RedisError, OSError, LedgerUnavailable, TimeoutError):
+                async with asyncio.timeout(_TIMEOUT_S):
+                    await self._send_fresh()
+        await self._redis.aclose()
+
+    def _take(self, some: Sequence[Outgoing]) -> None:
+        if len(self._fresh) < MOST_WAITING:
+            self._fresh += some
+        self._woken.set()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        swept_s = -SWEEP_S
+        while True:
+            try:
+                await self._send_fresh()
+                if loop.time() - swept_s >= SWEEP_S:
+                    await self._sweep()
+                    swept_s = loop.time()
+            except (RedisError, OSError, LedgerUnavailable, TimeoutError):
+                # Nothing is lost: the next sweep starts from what the stream says it has.
+                self._fresh.clear()
+                await asyncio.sleep(SWEEP_S / 4)
+            self._woken.clear()
+            if not self._fresh:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), SWEEP_S)
+
+    async def _send_fresh(self) -> None:
+        some, self._fresh = self._fresh, []
+        by_source: dict[tuple[str, str], list[Outgoing]] = defaultdict(list)
+        for each in some:
+            by_source[each.writer, each.stream].append(each)
+        for events in by_source.values():
+            for start in range(0, len(events), AT_ONCE):
+                # A gap is left to the sweep, which reads the ledger.
+                await self._append(events[start : start + AT_ONCE])
+
+    async def _sweep(self) -> None:
+        """Send what the streams lack of any writer whose events may not all be there."""
+        heads = await self._ledger.heads()
+        self.waiting = 0
+        for stream, group in groupby(sorted(heads, key=lambda pair: (pair[1], pair[0])), key=lambda pair: pair[1]):
+            writers = [writer for writer, _ in group]
+            known = await self._redis.hmget(writers_key(self._project, stream), writers)
+            for writer, raw in zip(writers, known, strict=True):
+                await self._catch_up(writer, stream, int(raw or 0), heads[writer, stream])
+
+    async def _catch_up(self, writer: str, stream: str, sent: int, head: int) -> None:
+        while sent < head:
+            some = await self._ledger.outgoing(writer, stream, sent, AT_ONCE)
+            if not some:
+                break
+            if some[0].number > sent + 1:
+                # What came between has been removed from the ledger by its retention: the stream must not wait for it.
+                await self._redis.hset(writers_key(self._project, stream), writer, some[0].number - 1)
+            last = await self._append(some)
+            if last == producer.CLOSED:
+                self.waiting += head - sent
+                return
+            sent = max(last, sent + len(some))
+        await self._ledger.sent(writer, stream, sent)
+
+    async def _append(self, some: Sequence[Outgoing]) -> int:
+        arguments = producer.arguments(self._project, some)
+        return int(await self._redis.eval(producer.SCRIPT, 3, *arguments))

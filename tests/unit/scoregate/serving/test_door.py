@@ -1,0 +1,246 @@
+"""The door's events over memory adapters: who may post, how much, and what is answered when."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+import toy
+from scoregate.events import Effect, Event
+from scoregate.features.online import OnlineFeatures
+from scoregate.hashing import KeyedHash
+from scoregate.ledger.memory import MemoryLedger
+from scoregate.scoring import Scorer
+from scoregate.serving.admission import Admission
+from scoregate.serving.auth import Keys, new_key
+from scoregate.serving.door import Door
+from scoregate.serving.startup import Ready
+from scoregate.settings import Settings
+from scoregate.streaming.relay import Relay
+from scoregate.telemetry.logs import EventLog
+from scoregate.telemetry.metrics import Metrics
+from scoregate.telemetry.tracing import NoTracing
+
+EVENTS_PATH = "/v1/toy/events"
+SCORE_PATH = "/v1/toy/score"
+
+
+class SlowLedger(MemoryLedger):
+    """A ledger whose disk never answers."""
+
+    async def record(self, events: Any) -> list[bool]:
+        await asyncio.sleep(60)
+        return []
+
+
+class House:
+    """A door that is open, over a whole store that knows one payer."""
+
+    def __init__(self, folder: Path, *, events: Any = toy.EVENTS, ledger: MemoryLedger | None = None) -> None:
+        self.ledger = ledger or MemoryLedger("toy")
+        self.registry = CollectorRegistry()
+        self.keys = {}
+        records = []
+        for verb in ("score", "events", "read"):
+            self.keys[verb], record = new_key(verb, [f"toy:{verb}"])
+            records.append(record)
+        path = folder / "keys.json"
+        path.write_text(json.dumps({"keys": records}))
+        self.door = door = Door("toy", toy.CONTRACT, cast("Any", toy.CODE), events)
+        door._settings = Settings(home=folder, max_body_bytes=200_000, max_request_bytes=4_000, rate_per_s=2_000)
+        door._metrics = Metrics("toy", "stable", self.registry)
+        door._log = EventLog("toy", "stable", io.StringIO())
+        door._keys, door._admission, door._tracing = Keys(path), Admission(8, 2_000), NoTracing()
+        source = toy.source(at_s=time.time())
+        code, hashed = cast("Any", toy.CODE), KeyedHash(b"k" * 32)
+        scorer = Scorer(toy.artefact(), code, source, self.ledger, hashed, door._metrics, arm="stable")
+        relay = Relay(self.ledger, "test", "redis://127.0.0.1:1/0")
+        self.ready = Ready(toy.artefact(), scorer, self.ledger, cast("OnlineFeatures", source), relay)
+        door._open(self.ready)
+
+    def post(self, path: str, body: Any, verb: str = "events", **headers: str) -> tuple[int, Any]:
+        """Status and body of one request."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"authorization": f"Bearer {self.keys[verb]}", "content-type": "application/json", **headers}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+        }
+        messages: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": raw}
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        asyncio.run(self.door(scope, receive, send))
+        return messages[0]["status"], json.loads(messages[1]["body"])
+
+    def sent(self) -> list[Event]:
+        outgoing = asyncio.run(self.ledger.outgoing(self.ledger.writer, "payments", 0, 5_000))
+        return [Event.decode(one.payload) for one in outgoing]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def slug(answer: tuple[int, Any]) -> tuple[int, str]:
+    return answer[0], answer[1]["type"].rsplit("/", 1)[1]
+
+
+def paid(**changes: Any) -> dict[str, Any]:
+    return {"type": "paid", **toy.EXAMPLE, "event_at": datetime.now(UTC).isoformat(), **changes}
+
+
+def label(**changes: Any) -> dict[str, Any]:
+    return {
+        "type": "labelled",
+        "payment_id": "p1",
+        "was_bad": True,
+        "event_at": datetime.now(UTC).isoformat(),
+        **changes,
+    }
+
+
+def test_one_event_is_answered_by_a_receipt(house: House) -> None:
+    """202 once it is durable, the same id and `known` when it comes again."""
+    first_status, first = house.post(EVENTS_PATH, paid())
+    again_status, again = house.post(EVENTS_PATH, paid())
+
+    assert (202, "recorded") == (first_status, first["status"])
+    assert (202, {**first, "status": "known"}) == (again_status, again)
+    assert 1 == len(house.sent())
+
+
+def test_several_events_have_a_result_each(house: House) -> None:
+    """In order: receipts, and problems of their own that do not stop the others."""
+    body = {"events": [paid(), {"type": "paid"}, label(), label(payment_id="nobody")]}
+    status, answer = house.post(EVENTS_PATH, body)
+    results = answer["results"]
+
+    assert (202, ["recorded", "refused", "recorded", "refused"]) == (status, [one["status"] for one in results])
+    assert [(422, "invalid-fields"), (422, "unknown-subject")] == [
+        (one["problem"]["status"], one["problem"]["type"].rsplit("/", 1)[1]) for one in (results[1], results[3])
+    ]
+
+
+def test_a_single_events_problem_is_the_answer(house: House) -> None:
+    """A status of its own, fields named."""
+    status, problem = house.post(EVENTS_PATH, label())
+
+    assert (422, "unknown-subject") == slug((status, problem))
+    assert ["/payment_id"] == [error["pointer"] for error in problem["errors"]]
+    assert (422, "invalid-fields") == slug(house.post(EVENTS_PATH, {"type": "paid"}))
+    assert (400, "malformed-json") == slug(house.post(EVENTS_PATH, b"{"))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "verb"),
+    [(EVENTS_PATH, paid, "score"), (EVENTS_PATH, paid, "read"), (SCORE_PATH, lambda: toy.EXAMPLE, "events")],
+)
+def test_events_have_a_scope_of_their_own(house: House, path: str, body: Callable[[], Any], verb: str) -> None:
+    """Who may score may not post, and the other way round."""
+    assert (403, "forbidden") == slug(house.post(path, body(), verb))
+    assert [] == house.sent()
+
+
+def test_a_scored_request_is_an_event(house: House) -> None:
+    """Recorded with the decision, at the time of receipt; posting it too, or scoring it again, changes nothing."""
+    before_us = round(time.time() * 1e6)
+    house.post(SCORE_PATH, toy.EXAMPLE, "score")
+    house.post(SCORE_PATH, toy.EXAMPLE, "score")
+    _, receipt = house.post(EVENTS_PATH, paid())
+    (event,) = house.sent()
+
+    assert ("known", Effect.COUNT, "count:p1") == (receipt["status"], event.effect, event.key)
+    assert before_us <= event.at_us == event.known_us <= round(time.time() * 1e6)
+    assert house.ready.scorer.hashed("payer", "known") == event.row["payer_id"]
+
+
+def test_every_row_of_a_batch_is_an_event(house: House) -> None:
+    """As if it had come by itself; a row that is refused is none."""
+    rows = [{**toy.EXAMPLE, "payment_id": "p1"}, {"wrong": 1}, {**toy.EXAMPLE, "payment_id": "p2"}]
+    house.post(f"{SCORE_PATH}:batch", {"rows": rows}, "score")
+
+    assert {"count:p1", "count:p2"} == {event.key for event in house.sent()}
+
+
+def test_a_label_finds_the_scored_request(house: House) -> None:
+    """No settling is needed in between."""
+    house.post(SCORE_PATH, toy.EXAMPLE, "score")
+    status, answer = house.post(EVENTS_PATH, label())
+
+    assert (202, "recorded") == (status, answer["status"])
+    assert [Effect.COUNT, Effect.LABEL] == [event.effect for event in house.sent()]
+
+
+def test_the_bounds_are_those_of_a_batch(house: House) -> None:
+    """Media type, size, number of events, headers: each refused by its own problem."""
+    assert (415, "unsupported-media-type") == slug(house.post(EVENTS_PATH, paid(), **{"content-type": "text/csv"}))
+    assert (413, "body-too-large") == slug(house.post(EVENTS_PATH, b" " * 200_001))
+    assert (422, "invalid-fields") == slug(house.post(EVENTS_PATH, {"events": [{}] * 1_001}))
+    assert (422, "invalid-fields") == slug(house.post(EVENTS_PATH, paid(), **{"x-request-deadline-ms": "soon"}))
+    assert 202 == house.post(EVENTS_PATH, {"events": [paid(payment_id=f"p{i}") for i in range(100)]})[0]
+
+
+def test_each_event_is_spent(tmp_path: Path) -> None:
+    """A thousand events cost what a thousand requests cost."""
+    house = House(tmp_path)
+    house.door._admission = Admission(8, 100)
+    body = {"events": [paid(payment_id=f"p{i}") for i in range(100)]}
+
+    assert 202 == house.post(EVENTS_PATH, body)[0]
+    assert (429, "too-many-requests") == slug(house.post(EVENTS_PATH, body))
+
+
+def test_no_place_no_events(house: House) -> None:
+    """Shed before work was done."""
+    house.door._admission = Admission(0, 100)
+
+    assert (503, "overloaded") == slug(house.post(EVENTS_PATH, paid()))
+
+
+def test_a_deadline_is_kept(tmp_path: Path) -> None:
+    """Whoever waits for a disk is told to send it again."""
+    house = House(tmp_path, ledger=SlowLedger("toy"))
+
+    assert (504, "deadline-exceeded") == slug(house.post(EVENTS_PATH, paid(), **{"x-request-deadline-ms": "20"}))
+
+
+def test_a_dead_ledger_acknowledges_nothing(house: House) -> None:
+    """503, and safe to send again."""
+    asyncio.run(house.ledger.close())
+
+    assert (503, "ledger-unavailable") == slug(house.post(EVENTS_PATH, paid()))
+
+
+def test_a_service_without_events_has_no_such_door(tmp_path: Path) -> None:
+    """The path is not there, and what it scores is no event."""
+    house = House(tmp_path, events=None)
+    scored, _ = house.post(SCORE_PATH, toy.EXAMPLE, "score")
+
+    assert (404, "not-found") == slug(house.post(EVENTS_PATH, paid()))
+    assert (200, []) == (scored, house.sent())
+
+
+def test_requests_are_counted_by_the_path(house: House) -> None:
+    """The label is the template, as for every route."""
+    house.post(EVENTS_PATH, paid())
+    found = [s.labels for m in house.registry.collect() for s in m.samples if s.name == "scoregate_requests_total"]
+
+    assert [(EVENTS_PATH, "202")] == [(labels["route"], labels["status"]) for labels in found]
