@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,6 +17,11 @@ def unknown_variables() -> list[str]:
     """Variables that look like settings and are none: most likely misspelt."""
     known = {f"SCOREGATE_{name.upper()}" for name in Settings.model_fields} | {"SCOREGATE_TEST_HOME"}
     return sorted(name for name in os.environ if name.startswith("SCOREGATE_") and name not in known)
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries of training from reporting to their makers; before the first of them is imported."""
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true", GX_ANALYTICS_ENABLED="false")
 
 
 class Settings(BaseSettings):
@@ -31,6 +37,7 @@ class Settings(BaseSettings):
     )
     project: str = Field("scoregate", description="Feast project, part of every online key.")
     arm: str = Field("stable", description="`stable` or `canary`; said in answers, ledger and metrics.")
+    mlflow_url: str | None = Field(None, description="MLflow's runs and versions; default sqlite:///<home>/mlflow.db.")
     store_url: str = Field("redis://127.0.0.1:6390/0", description="Online store, Valkey or Redis.")
     store_timeout_ms: float = Field(50.0, gt=0, description="Longest wait for one round trip to the online store.")
     registry: Path | None = Field(None, description="Feast registry file; default <home>/registry.db.")
@@ -38,6 +45,15 @@ class Settings(BaseSettings):
         None, description="Artefact folder of this service; default the champion in <home>/models/<service>."
     )
     ledger_url: str | None = Field(None, description="Ledger; default sqlite:///<home>/ledger/<service>.db.")
+    ledger_segment: Literal["refuse", "accept"] = Field(
+        "refuse",
+        description="While PostgreSQL is down: `refuse`, or `accept` into a local segment, "
+        "where one process at a time decides a key.",
+    )
+    ledger_segment_dir: Path | None = Field(
+        None, description="Folder of segments, on a volume that survives the process; what is left there is drained."
+    )
+    ledger_segment_bytes: int = Field(67_108_864, gt=0, description="Most that one process holds in segments.")
     keys_file: Path | None = Field(None, description="API keys, hashed; default <home>/keys.json.")
     hash_key_file: Path | None = Field(
         None, description="Secret for keyed hashes of identifiers; default <home>/hash.key."
@@ -71,6 +87,12 @@ class Settings(BaseSettings):
     )
     seed: int = Field(20_240_229, description="Seed of the generated data and of training.")
 
+    @model_validator(mode="after")
+    def _segment_has_a_place(self) -> Self:
+        if self.ledger_segment == "accept" and self.ledger_segment_dir is None:
+            raise ValueError("SCOREGATE_LEDGER_SEGMENT=accept needs SCOREGATE_LEDGER_SEGMENT_DIR")
+        return self
+
     @property
     def data(self) -> Path:
         """Offline data: event streams, facts, Feast sources."""
@@ -87,6 +109,15 @@ class Settings(BaseSettings):
     @property
     def hash_key_path(self) -> Path:
         return self.hash_key_file or self.home / "hash.key"
+
+    @property
+    def mlflow(self) -> str:
+        """Where MLflow keeps runs, versions, aliases and approvals."""
+        return self.mlflow_url or f"sqlite:///{(self.home / 'mlflow.db').resolve()}"
+
+    def reports(self, service: str) -> Path:
+        """Folder of a service's training reports."""
+        return self.home / "reports" / service
 
     def models(self, service: str) -> Path:
         """Folder of a service's artefacts; `champion` in it names the one to serve."""

@@ -282,7 +282,8 @@ class Door:
                 "features": list(signature.names),
                 "outcomes": [outcome.name for outcome in ready.scorer.policy.outcomes],
                 "training": dict(signature.training),
-                "metrics": ready.artefact.metrics,
+                # The rest of the evidence is for those who approve models, not for those who call them.
+                "metrics": {n: m for n, m in ready.artefact.metrics.items() if isinstance(m, dict) and "value" in m},
             }
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from scoregate.contract import ScoreRequest
 from scoregate.errors import SignatureMismatch
@@ -12,7 +11,7 @@ from scoregate.features.online import OnlineFeatures
 from scoregate.features.plan import FeaturePlan, compile_plan
 from scoregate.hashing import KeyedHash
 from scoregate.ledger import Ledger
-from scoregate.ledger.sqlite import SqliteLedger
+from scoregate.ledger.opening import open_ledger
 from scoregate.models.artefact import Artefact, champion
 from scoregate.scoring import FeatureCode, Scorer, check_goldens
 from scoregate.settings import Settings
@@ -53,7 +52,13 @@ async def make_ready(
     degraded = _check_plan(artefact.signature.plan, settings)
     await asyncio.to_thread(check_goldens, artefact, code, request_type)
 
-    ledger = await SqliteLedger.open(_sqlite_path(settings.ledger(service)), service)
+    ledger = await open_ledger(
+        settings.ledger(service),
+        service,
+        segments=settings.ledger_segment_dir,
+        accept=settings.ledger_segment == "accept",
+        segment_bytes=settings.ledger_segment_bytes,
+    )
     source = OnlineFeatures(artefact.signature.plan, settings.store_url, timeout_s=settings.store_timeout_ms / 1000)
     hashed = KeyedHash.load(settings.hash_key_path)
     scorer = Scorer(artefact, code, source, ledger, hashed, metrics, arm=settings.arm)
@@ -77,10 +82,3 @@ def _check_plan(plan: FeaturePlan, settings: Settings) -> list[str]:
         difference = plan.difference(current)
         raise SignatureMismatch(f"FeatureService {plan.service} is not what the model was trained on: {difference}")
     return []
-
-
-def _sqlite_path(url: str) -> Path:
-    scheme, _, path = url.partition("///")
-    if scheme != "sqlite:":
-        raise SignatureMismatch(f"the ledger URL scheme {scheme} is not supported; use sqlite:///<path>")
-    return Path(path)

@@ -1,0 +1,42 @@
+"""Opens the ledger that a URL names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scoregate.errors import ArtefactError, LedgerUnavailable
+from scoregate.ledger import Ledger
+from scoregate.ledger.sqlite import SqliteLedger
+
+
+async def open_ledger(
+    url: str, service: str, *, segments: Path | None = None, accept: bool = False, segment_bytes: int = 64 << 20
+) -> Ledger:
+    """Open `sqlite:///<path>` or `postgresql://…`.
+
+    For PostgreSQL, `segments` is a folder that outlives the process: what is in it is drained, and with `accept`
+    decisions go there, up to `segment_bytes`, while the server is down; the ledger then opens although it is.
+
+    Raises:
+        ArtefactError: no ledger is kept at such a URL.
+        LedgerUnavailable: the ledger cannot be opened.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/"):
+        return await SqliteLedger.open(Path(rest[1:]), service)
+    if scheme not in {"postgresql", "postgres"}:
+        raise ArtefactError(f"no ledger is kept at {scheme}:; use sqlite:///<path> or postgresql://…")
+    # Imported here, so that an installation with SQLite needs no driver.
+    from scoregate.ledger.postgres import PostgresLedger
+    from scoregate.ledger.segment import SegmentedLedger
+
+    if segments is None:
+        return await PostgresLedger.open(url, service)
+    inner = PostgresLedger(url, service)
+    try:
+        await inner.start()
+    except LedgerUnavailable:
+        if not (accept and inner.is_down):
+            await inner.close()
+            raise
+    return await SegmentedLedger.open(inner, service, segments, accept=accept, limit_bytes=segment_bytes)
