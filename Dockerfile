@@ -1,4 +1,4 @@
-# One image per service, from one file; it wants BuildKit, and nothing from a registry but the base image.
+# One image per service and one for the worker, from one file; it wants BuildKit, and from a registry the base image.
 #
 #   docker build --build-arg SERVICE=fraud -t scoregate/fraud .
 #
@@ -7,8 +7,15 @@
 #   docker build --build-arg SERVICE=fraud --build-arg MODEL=.scoregate/models/fraud/<version> -t scoregate/fraud .
 #
 # It runs under a read-only root, with something writable at /tmp and, kept, at /var/lib/scoregate (the ledger).
+#
+#   docker build --target worker -t scoregate/worker .
+#
+# counts the events of all services. It keeps its offline copy of them, and looks for history to fill a lost store from,
+# in /var/lib/scoregate/data, and wants the Feast registry mounted at /models/registry.db. To put it inside, add
+# `--build-arg REGISTRY=.scoregate/registry.db`.
 ARG BASE=python:3.11-slim-bookworm
 ARG MODEL=
+ARG REGISTRY=
 
 # The model: nothing, or the folder that MODEL names. BuildKit makes only the one that is asked for.
 FROM scratch AS model
@@ -17,16 +24,36 @@ ARG MODEL
 COPY ${MODEL} /
 FROM model${MODEL:+-inside} AS chosen
 
-FROM ${BASE} AS environment
+# The registry likewise.
+FROM scratch AS registry
+FROM scratch AS registry-inside
+ARG REGISTRY
+COPY ${REGISTRY} /registry.db
+FROM registry${REGISTRY:+-inside} AS chosen-registry
+
+FROM ${BASE} AS venv
+ENV INSTALL="python -m pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
+--no-deps --only-binary :all: --require-hashes"
+RUN python -m venv --without-pip /opt/venv
+
+FROM venv AS environment
 COPY requirements/serve.lock /tmp/serve.lock
-RUN python -m venv --without-pip /opt/venv \
- && python -m pip --python /opt/venv/bin/python install \
-      --no-cache-dir --disable-pip-version-check --no-compile --no-deps --only-binary :all: --require-hashes \
-      -r /tmp/serve.lock
-# What numpy, scipy and tornado test themselves with is 50 MB. Under a read-only root nothing keeps bytecode: what is not
-# compiled here is compiled at every start.
+RUN ${INSTALL} -r /tmp/serve.lock
+# What numpy, scipy and tornado test themselves with is 50 MB, what others are compiled from 8 MB. Under a read-only root
+# nothing keeps bytecode: what is not compiled here is compiled at every start. Of scipy, that is what treelite imports.
 RUN cd /opt/venv/lib/python3*/site-packages \
  && find numpy scipy tornado -depth -type d \( -name tests -o -name test \) -exec rm -rf {} + \
+ && find . -type f -regextype posix-extended -regex '.*\.(pyi|pyx|pxd|pxi|c|h|hpp)' -delete \
+ && python -m compileall -q -j 0 -x '/scipy/' . \
+ && env -u PYTHONDONTWRITEBYTECODE /opt/venv/bin/python -c 'import treelite'
+
+FROM venv AS worker-environment
+COPY requirements/worker.lock /tmp/worker.lock
+RUN ${INSTALL} -r /tmp/worker.lock
+# Of pyarrow what it is compiled against, and what speaks Flight, is 40 MB.
+RUN cd /opt/venv/lib/python3*/site-packages \
+ && find numpy pyarrow -depth -type d \( -name tests -o -name test -o -name include \) -exec rm -rf {} + \
+ && rm -f pyarrow/*_flight* \
  && python -m compileall -q -j 0 .
 
 # The base without what only a build needs. Under `FROM ${BASE}` it would stay in the layers below.
@@ -44,6 +71,40 @@ COPY services/scoregate /app/services/scoregate
 COPY services/${SERVICE} /app/services/${SERVICE}
 COPY --from=chosen / /models/${SERVICE}/
 RUN python -m compileall -q /app && chmod -R u=rwX,go=rX /app /models && mkdir -p /var/lib/scoregate
+
+# Every service tells it which streams there are.
+FROM worker-environment AS worker-app
+COPY services /app/services
+COPY --from=chosen-registry / /models/
+RUN python -m compileall -q /app && chmod -R u=rwX,go=rX /app /models && mkdir -p /var/lib/scoregate/data
+
+FROM scratch AS worker
+COPY --from=system / /
+COPY --from=worker-environment /opt/venv /opt/venv
+COPY --from=worker-app --chown=10001:10001 /var/lib/scoregate /var/lib/scoregate
+COPY --from=worker-app /models /models
+COPY --from=worker-app /app /app
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="scoregate-worker" \
+      org.opencontainers.image.description="scoregate: counts events into the feature store" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    LANG=C.UTF-8 \
+    HOME=/tmp \
+    PYTHONPATH=/app/services \
+    PYTHONUNBUFFERED=1 \
+    SCOREGATE_HOME=/var/lib/scoregate \
+    SCOREGATE_REGISTRY=/models/registry.db
+WORKDIR /app/services
+USER 10001:10001
+EXPOSE 3001
+# Alive, not caught up: who ends it while it fills a lost store makes it begin anew.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:3001/livez', timeout=4)"]
+CMD ["python", "-m", "scoregate", "features", "run", "--host", "0.0.0.0", "--port", "3001"]
 
 FROM scratch
 COPY --from=system / /

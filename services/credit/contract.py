@@ -31,6 +31,7 @@ class Request(ScoreRequest):
 
     NATURAL_KEY: ClassVar[str] = "application_id"
     PERSONAL: ClassVar[frozenset[str]] = frozenset({"applicant_id"})
+    RETENTION_MONTHS: ClassVar[int] = 25
 
     application_id: Identifier
     applicant_id: Identifier

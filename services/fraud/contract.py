@@ -19,7 +19,7 @@ class Request(ScoreRequest):
     merchant_id: Identifier
     amount_minor: AmountMinor
     currency: Currency
-    channel: Literal["pos", "ecom", "atm", "transfer"]
+    channel: Literal["pos", "ecom", "atm", "transfer", "other"]
     country: Country
 
 

@@ -9,7 +9,15 @@ from importlib import import_module
 from scoregate import __version__
 from scoregate.errors import ScoregateError
 
-_ROOMS = ("scoregate.local.commands", "scoregate.training.commands", "scoregate.ledger.commands")
+_LEDGER = "scoregate.ledger.commands"
+_ROOMS = (
+    "scoregate.local.commands",
+    "scoregate.training.commands",
+    "scoregate.training.models_command",
+    _LEDGER,
+    "scoregate.audit.commands",
+    "scoregate.batch.commands",
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,8 +27,15 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"scoregate {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    asked = (sys.argv[1:] if argv is None else argv)[:1]
     for room in _ROOMS:
-        import_module(room).register(verbs)
+        actions = import_module(room).register(verbs)
+        if room == _LEDGER:
+            # Deciding again needs the models' libraries, of which the ledger's own room knows nothing.
+            import_module("scoregate.audit.commands").register_replay(actions)
+        # A process is not asked for what only later rooms need: an image may lack it.
+        if asked and asked[0] in verbs.choices:
+            break
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments) or 0)

@@ -48,6 +48,9 @@ class ScoreRequest(BaseModel):
     PERSONAL: ClassVar[frozenset[str]] = frozenset()
     """Names of the fields that identify a person: only their keyed hashes leave the process."""
 
+    RETENTION_MONTHS: ClassVar[int] = 13
+    """Months after which a decision's personal payload is forgotten."""
+
     event_at: AwareDatetime | None = Field(
         None,
         description="When it happened, RFC 3339 with a time zone; the time of receipt if absent. "

@@ -5,6 +5,8 @@ Every outcome has an expected cost, in minor units of the request's currency:
     cost = fixed_minor + p * (if_bad_share * amount + if_bad_minor) + (1 - p) * (if_good_share * amount + if_good_minor)
 
 with p the calibrated probability of the bad event. The cheapest outcome is taken, ties go to the harsher one.
+A person may override where an outcome begins, for every amount, with a written reason: above that score the outcome is
+at least this, up to it milder.
 Rules and low confidence can only make an outcome harsher: an absent fact must never read as a good one.
 """
 
@@ -15,6 +17,7 @@ import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from scoregate.errors import ArtefactCorrupt
@@ -49,6 +52,19 @@ class Cost:
         bad = self.if_bad_share * amount_minor + self.if_bad_minor
         good = self.if_good_share * amount_minor + self.if_good_minor
         return self.fixed_minor + score * bad + (1.0 - score) * good
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A person's word against the costs: the outcome begins above this score, whatever the amount."""
+
+    outcome: Outcome
+    above: float
+    reason: str
+
+    def apply(self, outcome: Outcome, score: float, milder: Outcome) -> Outcome:
+        """Return at least this outcome above the score, and at most the next milder one up to it."""
+        return max(outcome, self.outcome) if score > self.above else min(outcome, milder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +132,7 @@ class Policy:
     rules: tuple[Rule, ...]
     texts: Mapping[str, str]
     groups: Mapping[str, tuple[Evidence, ...]]
+    overrides: tuple[Override, ...] = ()
 
     @classmethod
     def from_toml(cls, text: str) -> Policy:
@@ -143,12 +160,18 @@ class Policy:
             raise ArtefactCorrupt(f"policy.toml names features that the model lacks: {', '.join(unknown)}")
 
     def weigh(self, score: float, amount_minor: float) -> Outcome:
-        """Return the outcome with the least expected cost; the fallback when the amount is not known."""
+        """Return the outcome with the least expected cost, or what a person put in its place.
+
+        The fallback when the amount is not known.
+        """
         if math.isnan(amount_minor):
             return self.fallback
         costs = [cost.expected_minor(score, amount_minor) for cost in self.costs]
         cheapest = min(costs)
-        return max(outcome for outcome, cost in zip(self.outcomes, costs, strict=True) if cost <= cheapest)
+        found = max(outcome for outcome, cost in zip(self.outcomes, costs, strict=True) if cost <= cheapest)
+        for override in self.overrides:
+            found = override.apply(found, score, self.outcomes[override.outcome.rank - 1])
+        return found
 
     def decide(self, score: float | None, values: Mapping[str, float], degraded: Iterable[str]) -> Decision:
         """Decide from a score (None without a model), the vector by name, and what is stale or missing.
@@ -204,7 +227,26 @@ def _parse(raw: dict[str, Any]) -> Policy:
         rules=tuple(_rule(rule, by_name) for rule in raw.get("rules", ())),
         texts={code: reason["text"] for code, reason in reasons.items()},
         groups={code: tuple(map(Evidence.parse, reason["features"])) for code, reason in reasons.items()},
+        overrides=_overrides(raw.get("override", {}), by_name),
     )
+
+
+def _overrides(raw: dict[str, Any], by_name: Mapping[str, Outcome]) -> tuple[Override, ...]:
+    """Read overrides, mildest first; a later one may not begin before an earlier one."""
+    overrides = sorted(
+        (Override(by_name[name], float(one["above"]), str(one["reason"]).strip()) for name, one in raw.items()),
+        key=lambda override: override.outcome,
+    )
+    for override in overrides:
+        if override.outcome.rank == 0:
+            raise ValueError(f"override.{override.outcome.name}: the mildest outcome begins nowhere")
+        if not override.reason:
+            raise ValueError(f"override.{override.outcome.name} gives no reason")
+        if not 0 <= override.above <= 1:
+            raise ValueError(f"override.{override.outcome.name}: above is a score from 0 to 1")
+    if any(b.above < a.above for a, b in pairwise(overrides)):
+        raise ValueError("overrides of harsher outcomes begin at higher scores")
+    return tuple(overrides)
 
 
 def _rule(raw: dict[str, Any], by_name: Mapping[str, Outcome]) -> Rule:

@@ -1,30 +1,30 @@
-"""The one path of a decision: features → vector → model → policy → reasons → ledger."""
+"""The one path of a decision: features → vector → model → policy → reasons → ledger; of one request, or of many."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import secrets
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import numpy as np
 from opentelemetry.trace import SpanKind
 
 from scoregate.contract import ScoreRequest
-from scoregate.errors import FieldProblem, GoldenMismatch, StoreUnavailable, UnknownEntity
+from scoregate.deciding import Ages, Decider, Judged, Notes, ages_of, encode_ages
+from scoregate.errors import FieldProblem, GoldenMismatch, ScoregateError, StoreUnavailable, UnknownEntity
 from scoregate.events import Event
 from scoregate.features import LATE_S, SUPPLIED, FeatureRow, FeatureSource, Status, ViewRow
 from scoregate.features.links import Alert
 from scoregate.hashing import KeyedHash
 from scoregate.ledger import Entry, Ledger
 from scoregate.models.artefact import Artefact, check_golden
-from scoregate.models.reasons import Explainer
-from scoregate.policy import Decision, Policy
+from scoregate.policy import Policy
 from scoregate.telemetry import names
 from scoregate.telemetry.metrics import Metrics
 from scoregate.telemetry.tracing import RequestTrace
@@ -74,6 +74,17 @@ class Decided:
     rung: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a request is decided by. `ages` is as in the ledger; `at_s` the time of the event."""
+
+    at_s: float
+    row: FeatureRow
+    ages: Ages
+    notes: Notes
+    vector: list[float]
+
+
 class Scorer:
     """Decides requests of one service with one artefact."""
 
@@ -95,21 +106,13 @@ class Scorer:
         )
         self.hashed, self._metrics, self._arm = hashed, metrics, arm
         self._service = artefact.signature.service
-        self._policy = Policy.from_toml(artefact.policy)
-        self._policy.check(artefact.signature.names)
-        self._explainer = Explainer(artefact.forest, artefact.signature, self._policy.groups)
-        self._names = artefact.signature.names
+        self._decider = Decider(artefact)
         self._views = {view.name: view for view in artefact.signature.plan.views}
-        self._pack = struct.Struct(f"<{len(self._names)}d").pack
-        self._model = {
-            "name": artefact.signature.feature_service,
-            "version": artefact.version,
-            "policy": artefact.policy_digest[:12],
-        }
+        self._pack = struct.Struct(f"<{len(artefact.signature.names)}d").pack
 
     @property
     def policy(self) -> Policy:
-        return self._policy
+        return self._decider.policy
 
     async def decide(self, asked: Asked) -> Decided:
         """Decide and make the decision durable.
@@ -119,33 +122,77 @@ class Scorer:
             KeyReused: the natural or idempotency key was used with another request.
             LedgerUnavailable: the decision could not be made durable.
         """
-        request, trace = asked.request, asked.trace
-        at_s = request.event_at.timestamp() if request.event_at else asked.received_at
-        supplied = {view: said for view, said in self._supplied(request).items() if view in self._views}
-        row, usable = await self._row(asked, at_s, supplied)
+        trace = asked.trace
+        row = await self._row(asked)
         if unknown := self._unknown(row):
-            return await self._repeat_or_refuse(request, unknown)
-
-        vector = self._code.vector(request, row, at_s)
-        values = dict(zip(self._names, vector, strict=True))
+            return await self._repeat_or_refuse(asked.request, unknown)
+        seen = self._seen(asked, row)
         score: float | None = None
-        matrix = np.array([vector], dtype=np.float32)
-        if usable:
+        if not self._decider.is_blind(seen.ages):
             with trace.stage(names.SPAN_MODEL):
-                score = float(self._artefact.forest.predict(matrix)[0])
+                score = float(self._decider.scores([seen.vector])[0])
         with trace.stage(names.SPAN_POLICY):
-            stale, missing = row.stale, row.missing
-            decision = self._policy.decide(score, values, [*stale, *missing])
-            reasons = list(decision.reasons)
-            if score is not None and decision.outcome.rank > 0:
-                codes = self._explainer.reasons(matrix, score)
-                reasons += [(code, self._policy.texts[code]) for code in codes]
+            judged = self._decider.decide(seen.vector, score, seen.notes)
+        return await self._record(asked, seen, judged)
+
+    async def decide_all(
+        self, asked: Sequence[Asked], rows: Sequence[FeatureRow] | None = None
+    ) -> list[Decided | ScoregateError]:
+        """Decide many as `decide` would one by one, each with its answer or its problem, in order.
+
+        They share a round trip to the store, a call of the forest, and commits. `rows`: what to decide by, in place of
+        what the online store says now; views that a request brings itself go before them too.
+
+        Raises:
+            StoreUnavailable: the store does not answer; none of them was decided.
+        """
+        if rows is None:
+            rows = await asyncio.gather(*(self._row(one, must_answer=True) for one in asked))
+        else:
+            rows = [self._completed(row, self._own_views(one)) for one, row in zip(asked, rows, strict=True)]
+        unknown = [self._unknown(row) for row in rows]
+        seen = [
+            None if strange else self._seen(one, row) for one, row, strange in zip(asked, rows, unknown, strict=True)
+        ]
+        scores = self._scores(seen)
+        return await asyncio.gather(
+            *(
+                self._one_of_many(one, sight, score, strange)
+                for one, sight, score, strange in zip(asked, seen, scores, unknown, strict=True)
+            )
+        )
+
+    def _scores(self, seen: Sequence[_Seen | None]) -> list[float | None]:
+        """Return the score of each that a model can answer, by one call."""
+        scored = [i for i, one in enumerate(seen) if one and not self._decider.is_blind(one.ages)]
+        found: list[float | None] = [None] * len(seen)
+        if scored:
+            scores = self._decider.scores([one.vector for i in scored if (one := seen[i])])
+            for i, score in zip(scored, scores.tolist(), strict=True):
+                found[i] = score
+        return found
+
+    async def _one_of_many(
+        self, asked: Asked, seen: _Seen | None, score: float | None, unknown: list[str]
+    ) -> Decided | ScoregateError:
+        try:
+            if seen is None:
+                return await self._repeat_or_refuse(asked.request, unknown)
+            return await self._record(asked, seen, self._decider.decide(seen.vector, score, seen.notes))
+        except ScoregateError as problem:
+            return problem
+
+    def _seen(self, asked: Asked, row: FeatureRow) -> _Seen:
+        at_s = _event_at_s(asked)
+        ages = ages_of(row)
+        return _Seen(at_s, row, ages, Notes.of(ages), self._code.vector(asked.request, row, at_s))
+
+    async def _record(self, asked: Asked, seen: _Seen, judged: Judged) -> Decided:
+        """Make a decision durable, or give the earlier one again."""
+        request, trace, decision = asked.request, asked.trace, judged.decision
         decided_at = time.time()
         decision_id = _time_ordered_id(decided_at)
-        source = "fallback" if score is None else "model"
-        notes = {"stale": stale, "missing": missing, "supplied": sorted(supplied)}
-        alert = self._alert(request, row, self.hashed, at_s)
-        answer = self._answer(decision_id, decision, score, reasons, notes, alert, source, decided_at)
+        alert = self._alert(request, seen.row, self.hashed, seen.at_s)
         entry = Entry(
             decision_id=decision_id,
             service=self._service,
@@ -153,19 +200,25 @@ class Scorer:
             idempotency_key=asked.idempotency_key,
             request_digest=self._digest(request),
             outcome=decision.outcome.name,
-            score=score,
-            source=source,
+            score=judged.score,
+            source=judged.source,
             rung=decision.rung,
-            vector=self._pack(*vector),
-            ages=_ages(row),
+            vector=self._pack(*seen.vector),
+            ages=encode_ages(seen.ages),
             personal={f: self.hashed.tagged(f, str(getattr(request, f))) for f in sorted(request.PERSONAL)},
-            answer=answer,
+            answer=self._decider.answer(
+                judged,
+                decision_id=decision_id,
+                alert=None if alert is None else alert.as_json(),
+                arm=self._arm,
+                decided_at=decided_at,
+            ),
             model_digest=self._artefact.digest,
             policy_digest=self._artefact.policy_digest,
             feature_digest=self._artefact.signature.plan.digest,
             arm=self._arm,
             trace_id=trace.trace_id,
-            event_at=at_s,
+            event_at=seen.at_s,
             decided_at=decided_at,
         )
         with trace.stage(names.SPAN_LEDGER):
@@ -174,44 +227,59 @@ class Scorer:
             {
                 names.ATTR_DECISION_ID: appended.decision_id,
                 names.ATTR_OUTCOME: decision.outcome.name,
-                names.ATTR_SOURCE: source,
+                names.ATTR_SOURCE: judged.source,
                 names.ATTR_RUNG: decision.rung,
                 names.ATTR_MODEL: self._artefact.version,
                 names.ATTR_ARM: self._arm,
             }
         )
         if not appended.replayed:
-            self._count(decision, score, stale, missing)
+            self._count(judged)
         return Decided(
-            appended.decision_id, appended.answer, appended.replayed, decision.outcome.name, source, decision.rung
+            appended.decision_id,
+            appended.answer,
+            appended.replayed,
+            decision.outcome.name,
+            judged.source,
+            decision.rung,
         )
 
-    async def _row(
-        self, asked: Asked, at_s: float, supplied: Mapping[str, Mapping[str, Any]]
-    ) -> tuple[FeatureRow, bool]:
-        """Return the features of a request, and whether a model can answer by them: a store that is dead, or lost all
-        that the policy requires, is a lower rung and not an error."""
-        entities = self._code.entities(asked.request, self.hashed)
-        nothing_stored = FeatureRow({view: ViewRow({}, Status.MISSING, None) for view in self._views}, entities)
-        row: FeatureRow | None = nothing_stored
-        if self._views.keys() - supplied.keys():
-            row = await self._read(entities, asked.received_at, asked.trace)
-        usable = row is not None or bool(supplied)
-        row = row or nothing_stored
-        if asked.received_at - at_s > LATE_S:
-            row = replace(row, views={view: self._late(view, found) for view, found in row.views.items()})
-        if supplied:
-            row = replace(row, views={**row.views, **{view: self._brought(view, supplied[view]) for view in supplied}})
-        lost = self._policy.required and self._policy.required.issubset(row.missing)
-        return row, usable and not lost
+    async def _row(self, asked: Asked, *, must_answer: bool = False) -> FeatureRow:
+        """Return the features of a request, those that it brings itself among them; all missing from a dead store.
 
-    async def _read(self, entities: Mapping[str, str], now_s: float, trace: RequestTrace) -> FeatureRow | None:
+        Raises:
+            StoreUnavailable: the store is dead, and must answer.
+        """
+        supplied = self._own_views(asked)
+        entities = self._code.entities(asked.request, self.hashed)
+        row: FeatureRow | None = None
+        if self._views.keys() - supplied.keys():
+            row = await self._read(entities, asked.received_at, asked.trace, must_answer)
+        if row is None:
+            row = FeatureRow({view: ViewRow({}, Status.MISSING, None) for view in self._views}, entities)
+        if asked.received_at - _event_at_s(asked) > LATE_S:
+            row = replace(row, views={view: self._late(view, found) for view, found in row.views.items()})
+        return self._completed(row, supplied)
+
+    def _own_views(self, asked: Asked) -> dict[str, Mapping[str, Any]]:
+        return {view: said for view, said in self._supplied(asked.request).items() if view in self._views}
+
+    def _completed(self, row: FeatureRow, supplied: Mapping[str, Mapping[str, Any]]) -> FeatureRow:
+        if not supplied:
+            return row
+        return replace(row, views={**row.views, **{view: self._brought(view, supplied[view]) for view in supplied}})
+
+    async def _read(
+        self, entities: Mapping[str, str], now_s: float, trace: RequestTrace, must_answer: bool
+    ) -> FeatureRow | None:
         with trace.stage(names.SPAN_FEATURES, SpanKind.CLIENT) as stage:
             stage.set({"db.system.name": "redis", "db.operation.name": "HMGET"})
             try:
                 row = await self._source.read(entities, now_s)
             except StoreUnavailable:
                 stage.set({"error.type": "online-store-unavailable"})
+                if must_answer:
+                    raise
                 return None
             stage.set({names.ATTR_STALE: len(row.stale), names.ATTR_MISSING: len(row.missing)})
             return row
@@ -228,7 +296,7 @@ class Scorer:
 
     def _unknown(self, row: FeatureRow) -> list[str]:
         """Fields of the request whose entity must be known and is not, in a store that is whole."""
-        known = self._policy.known.items()
+        known = self.policy.known.items()
         return [field for view, field in known if (found := row.views.get(view)) and not found.known]
 
     async def _repeat_or_refuse(self, request: ScoreRequest, unknown: list[str]) -> Decided:
@@ -245,41 +313,15 @@ class Scorer:
     def _digest(self, request: ScoreRequest) -> str:
         return self.hashed("request", request.model_dump_json())
 
-    def _count(self, decision: Decision, score: float | None, stale: list[str], missing: list[str]) -> None:
-        source = "fallback" if score is None else "model"
-        self._metrics.decision(self._artefact.version, decision.outcome.name, source, decision.rung, score)
-        for view in stale:
+    def _count(self, judged: Judged) -> None:
+        decision, notes = judged.decision, judged.notes
+        self._metrics.decision(
+            self._artefact.version, decision.outcome.name, judged.source, decision.rung, judged.score
+        )
+        for view in notes.stale:
             self._metrics.degraded(view, Status.STALE)
-        for view in missing:
+        for view in notes.missing:
             self._metrics.degraded(view, Status.MISSING)
-
-    def _answer(
-        self,
-        decision_id: str,
-        decision: Decision,
-        score: float | None,
-        reasons: list[tuple[str, str]],
-        notes: dict[str, list[str]],
-        alert: Alert | None,
-        source: str,
-        decided_at: float,
-    ) -> bytes:
-        answer = {
-            "decision_id": decision_id,
-            "service": self._service,
-            "outcome": decision.outcome.name,
-            "score": None if score is None else round(score, 6),
-            "reasons": [{"code": code, "text": text} for code, text in reasons],
-            "measures": decision.measures,
-            "model": self._model,
-            "features": notes,
-            "alert": None if alert is None else alert.as_json(),
-            "source": source,
-            "confidence": "low" if decision.low_confidence else "full",
-            "arm": self._arm,
-            "decided_at": datetime.fromtimestamp(decided_at, UTC).isoformat(timespec="microseconds"),
-        }
-        return json.dumps(answer, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def row_of(golden: Mapping[str, Any]) -> FeatureRow:
@@ -321,9 +363,8 @@ def _grouped(event: Event | None, alert: Alert | None) -> Event | None:
     return event if event is None or alert is None else replace(event, row={**event.row, **alert.columns()})
 
 
-def _ages(row: FeatureRow) -> str:
-    ages = {view: [found.status, found.age_s, found.version] for view, found in sorted(row.views.items())}
-    return json.dumps(ages, separators=(",", ":"))
+def _event_at_s(asked: Asked) -> float:
+    return asked.request.event_at.timestamp() if asked.request.event_at else asked.received_at
 
 
 def _time_ordered_id(at_s: float) -> str:

@@ -54,6 +54,16 @@ class Settings(BaseSettings):
         None, description="Folder of segments, on a volume that survives the process; what is left there is drained."
     )
     ledger_segment_bytes: int = Field(67_108_864, gt=0, description="Most that one process holds in segments.")
+    checkpoint_dir: Path | None = Field(
+        None, description="Folder of the ledgers' signed checkpoints; default <home>/checkpoints."
+    )
+    checkpoint_key_file: Path | None = Field(
+        None, description="Private key that signs checkpoints; default <home>/checkpoint.key."
+    )
+    checkpoint_s: float = Field(60.0, ge=0, description="Seconds between checkpoints; 0 takes none.")
+    retention_months: int | None = Field(
+        None, gt=0, description="Months after which a decision's personal payload is forgotten; default the service's."
+    )
     keys_file: Path | None = Field(None, description="API keys, hashed; default <home>/keys.json.")
     hash_key_file: Path | None = Field(
         None, description="Secret for keyed hashes of identifiers; default <home>/hash.key."
@@ -109,6 +119,15 @@ class Settings(BaseSettings):
     @property
     def hash_key_path(self) -> Path:
         return self.hash_key_file or self.home / "hash.key"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """Outside the ledger's database, and best on another disk: what is signed there shows what was cut here."""
+        return self.checkpoint_dir or self.home / "checkpoints"
+
+    @property
+    def checkpoint_key_path(self) -> Path:
+        return self.checkpoint_key_file or self.home / "checkpoint.key"
 
     @property
     def mlflow(self) -> str:

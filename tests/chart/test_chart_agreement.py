@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from helm.generate import generate, read
 
 import scoregate
 from scoregate.settings import Settings
+from scoregate.training import commands
+from scoregate.training.backfill import SHARDS_AT_MOST
 
 Manifest = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +29,7 @@ def environment(deployment: Manifest, manifests: list[Manifest]) -> dict[str, st
     found: dict[str, str] = dict(
         next(m["data"] for m in manifests if m["kind"] == "ConfigMap" and m["metadata"]["name"] == source)
     )
-    return found | {entry["name"]: entry.get("value", entry["name"]) for entry in container["env"]}
+    return found | {entry["name"]: entry.get("value", entry["name"]) for entry in container.get("env", [])}
 
 
 def test_settings_take_it(manifests: dict[str, list[Manifest]], case: str) -> None:
@@ -35,7 +39,7 @@ def test_settings_take_it(manifests: dict[str, list[Manifest]], case: str) -> No
         ours = {name.removeprefix(PREFIX).lower(): value for name, value in given.items() if name.startswith(PREFIX)}
 
         assert set() == set(ours) - set(Settings.model_fields)
-        assert given["SCOREGATE_ARM"] == deployment["metadata"]["labels"]["scoregate.dev/arm"]
+        assert given.get("SCOREGATE_ARM") == deployment["metadata"]["labels"].get("scoregate.dev/arm")
         Settings.model_validate(ours)
 
 
@@ -45,6 +49,41 @@ def test_settings_have_the_same_default() -> None:
     process = {name: Settings.model_fields[name].default for name in chart}
 
     assert {"drain_s"} == {name for name in chart if chart[name] != process[name]}
+
+
+def test_the_worker_counts_for_the_services(manifests: dict[str, list[Manifest]], case: str) -> None:
+    """Worker and services speak of one project in one store, with one registry."""
+    deployments = [m for m in manifests[case] if m["kind"] == "Deployment"]
+    shared = ("SCOREGATE_PROJECT", "SCOREGATE_STORE_URL", "SCOREGATE_REGISTRY")
+    given = {tuple(environment(each, manifests[case])[name] for name in shared) for each in deployments}
+
+    assert 1 == len(given)
+
+
+def test_the_command_takes_it(manifests: dict[str, list[Manifest]], case: str) -> None:
+    """The shards of a release run what the command line knows, each a share of its own, on the image's port."""
+    parser = argparse.ArgumentParser()
+    commands.register(parser.add_subparsers())
+    workers = [
+        m["spec"]["template"]["spec"]["containers"][0]
+        for m in manifests[case]
+        if m["kind"] == "Deployment" and "scoregate.dev/shard" in m["metadata"]["labels"]
+    ]
+    taken = [parser.parse_args(worker["command"][3:]) for worker in workers]
+    image = (ROOT / "Dockerfile").read_text().partition("AS worker\n")[2]
+    (port,) = {each.port for each in taken}
+
+    assert all(["python", "-m", "scoregate"] == worker["command"][:3] for worker in workers)
+    assert [(i, len(workers), "0.0.0.0") for i in range(len(workers))] == [(t.shard, t.shards, t.host) for t in taken]
+    assert {port} == {worker["ports"][0]["containerPort"] for worker in workers}
+    assert f"EXPOSE {port}\n" in image and f"http://127.0.0.1:{port}/livez" in image
+
+
+def test_as_many_shards_as_a_rebuild_knows() -> None:
+    """Who rebuilds the store waits for so many workers, and the chart starts no more."""
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["worker"]["properties"]
+
+    assert SHARDS_AT_MOST == schema["shards"]["maximum"]
 
 
 def test_every_service_has_a_folder() -> None:

@@ -59,6 +59,29 @@ SENTENCES = {
         "ledger names more than one place to record decisions: "
         "keep one of ledger.url.existingSecret, ledger.sqlite.existingClaim and ledger.sqlite.ephemeral."
     ),
+    "worker.shards=0": "worker.shards is 0: at least one has to count; with worker.enabled=false none does.",
+    "worker.settings.project=other": (
+        "worker.settings.project belongs to the chart, which sets it from other values: remove it."
+    ),
+    "worker.settings.store_url=redis://other:6379/0": (
+        "worker.settings.store_url belongs to the chart, which sets it from other values: remove it."
+    ),
+    "worker.data.existingClaim=": (
+        "worker.data names no place for history and the copy of events, from which a lost store is filled: "
+        "set worker.data.existingClaim, "
+        "or accept with worker.data.ephemeral=true that after such a loss every entity looks new."
+    ),
+    "worker.data.ephemeral=true": (
+        "worker.data names more than one place for history and the copy of events: "
+        "keep one of worker.data.existingClaim and worker.data.ephemeral."
+    ),
+    "services.kyc.settings.project=other": (
+        "services.kyc.settings.project is other, but the worker counts for defaults.settings.project, scoregate: "
+        "the features of kyc would be stale. Set it under defaults."
+    ),
+    "services.worker.replicas=1": (
+        "services.worker would share its name with the worker: give the service's folder another one."
+    ),
 }
 
 
@@ -69,6 +92,14 @@ def test_refused_in_a_sentence(helm: Helm, change: str) -> None:
 
     assert refused.returncode != 0
     assert [f"- {SENTENCES[change]}"] == [line for line in refused.stderr.splitlines() if line.startswith("- ")]
+
+
+def test_without_a_worker_nothing_is_asked_of_it(helm: Helm) -> None:
+    """A release whose features somebody else keeps fresh needs no place for data, and has nothing of a worker."""
+    shown = helm("default", "--set=worker.enabled=false,worker.data.existingClaim=,services.kyc.settings.project=other")
+
+    assert 0 == shown.returncode, shown.stderr
+    assert "scoregate-worker" not in shown.stdout
 
 
 def test_long_release_name(helm: Helm) -> None:
@@ -83,7 +114,7 @@ def test_every_problem_at_once(helm: Helm) -> None:
     refused = helm(None)
 
     assert refused.returncode != 0
-    assert 4 == sum(line.startswith("- ") for line in refused.stderr.splitlines())
+    assert 5 == sum(line.startswith("- ") for line in refused.stderr.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -94,6 +125,7 @@ def test_every_problem_at_once(helm: Helm) -> None:
         ("services.fraud.canary.wieght=10", "additional properties 'wieght' not allowed"),
         ("services.Fraud.model=a", "'Fraud' does not match pattern"),
         ("podSecurity.runAsUser=0", "minimum: got 0, want 1"),
+        ("worker.shards=65", "maximum: got 65, want 64"),
         ("keys.exsistingSecret=a", "additional properties 'exsistingSecret' not allowed"),
     ],
 )

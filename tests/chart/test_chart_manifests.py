@@ -124,6 +124,8 @@ def test_written_folders_are_volumes(everything: list[Manifest]) -> None:
         assert set(mounts.values()) <= {volume["name"] for volume in spec.get("volumes", [])} | {"data"}, name
         if "scoregate.dev/arm" in labels:
             assert {"/tmp", "/var/lib/bentoml", "/var/lib/scoregate"} <= set(mounts), name
+        if "scoregate.dev/shard" in labels:
+            assert {"/tmp", "/var/lib/scoregate/data"} <= set(mounts), name
 
 
 def test_probes_and_drain(everything: list[Manifest]) -> None:
@@ -144,6 +146,35 @@ def test_probes_and_drain(everything: list[Manifest]) -> None:
         assert before_term_s + drain_s + deadline_s < spec["terminationGracePeriodSeconds"]
 
 
+def test_a_worker_hands_over(everything: list[Manifest]) -> None:
+    """A worker is alive while it fills the store, and counts on until its successor has had time to start."""
+    workers = [m for m in everything if "scoregate.dev/shard" in m["metadata"]["labels"]]
+
+    assert workers
+    for worker in workers:
+        spec = worker["spec"]["template"]["spec"]
+        container = spec["containers"][0]
+        asked = [container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "readiness", "liveness")]
+        overlap_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+        assert ["/livez", "/readyz", "/livez"] == asked
+        assert overlap_s + 10 < spec["terminationGracePeriodSeconds"]
+        # One that waits for a lease is not ready: an update that waited for it would wait for ever.
+        assert {"maxUnavailable": 1, "maxSurge": 1} == worker["spec"]["strategy"]["rollingUpdate"]
+
+
+def test_one_shard_has_the_data(manifests: dict[str, list[Manifest]]) -> None:
+    """The first shard alone mounts the claim, so one that a single node can mount will do."""
+    claims = {
+        labels["scoregate.dev/shard"]: volume.get("persistentVolumeClaim", {}).get("claimName")
+        for _, labels, spec in pods(manifests["production"])
+        if "scoregate.dev/shard" in labels
+        for volume in spec["volumes"]
+        if volume["name"] == "data"
+    }
+
+    assert {"0": "scoregate-data", "1": None} == claims
+
+
 def test_nothing_is_open(manifests: dict[str, list[Manifest]], case: str) -> None:
     """All pods of a release start from nothing allowed; scoring pods then open one port to named peers."""
     policies = {m["metadata"]["name"]: m["spec"] for m in manifests[case] if m["kind"] == "NetworkPolicy"}
@@ -162,12 +193,30 @@ def test_nothing_is_open(manifests: dict[str, list[Manifest]], case: str) -> Non
 def test_egress_follows_what_is_used(manifests: dict[str, list[Manifest]]) -> None:
     """The ledger's database and the trace receiver may be reached only where they are configured."""
 
-    def ports(case: str) -> list[int]:
-        policy = next(m["spec"] for m in manifests[case] if m["metadata"]["name"] == "scoregate-scoring")
+    def ports(case: str, of: str) -> list[int]:
+        named = [m for m in manifests[case] if m["metadata"]["name"] == f"scoregate-{of}"]
+        (policy,) = [m["spec"] for m in named if m["kind"] == "NetworkPolicy"]
         return sorted({port["port"] for rule in policy["egress"] for port in rule["ports"]})
 
-    assert [53, 6379] == ports("default")
-    assert [53, 4318, 5432, 6379] == ports("production")
+    assert [53, 6379] == ports("default", "scoring") == ports("default", "worker")
+    assert [53, 4318, 5432, 6379] == ports("production", "scoring")
+    assert [53, 6379] == ports("production", "worker")
+
+
+def test_only_metrics_are_asked_of_a_worker(manifests: dict[str, list[Manifest]]) -> None:
+    """Nobody may come in to a worker but who scrapes, and nobody at all where that is not said."""
+    found = {
+        case: next(m["spec"] for m in manifests[case] if m["metadata"]["name"] == "scoregate-worker" and "spec" in m)
+        for case in ("default", "production")
+    }
+    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+
+    assert all(["Ingress", "Egress"] == spec["policyTypes"] for spec in found.values())
+    assert "ingress" not in found["default"]
+    assert [{"from": [monitoring], "ports": [{"port": "http"}]}] == found["production"]["ingress"]
+    selected = found["production"]["podSelector"]["matchLabels"].items()
+    chosen = [selected <= labels.items() for _, labels, _ in pods(manifests["production"])]
+    assert chosen == ["scoregate.dev/shard" in labels for _, labels, _ in pods(manifests["production"])]
 
 
 def test_store_and_services_find_each_other(
@@ -188,7 +237,7 @@ def test_store_and_services_find_each_other(
 
 
 def test_names_that_exist(manifests: dict[str, list[Manifest]], prerequisites: list[Manifest]) -> None:
-    """The claim that the default case mounts is one that the prerequisites make, in the same namespace."""
+    """The claims that the default case mounts are those that the prerequisites make, in the same namespace."""
     claims = {
         volume["persistentVolumeClaim"]["claimName"]
         for _, _, spec in pods(manifests["default"])

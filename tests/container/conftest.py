@@ -1,4 +1,4 @@
-"""A service and its online store in containers, made from this checkout and from a home that has a champion."""
+"""A service, its online store and the worker in containers, made from this checkout and a home with a champion."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from stack.running import free_ports
 FOLDER = Path(__file__).resolve().parent
 VALKEY = "scoregate-test/valkey"
 FRAUD = "scoregate-test/fraud"
+WORKER = "scoregate-test/worker"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,16 +33,18 @@ def running_engine() -> None:
 
 @pytest.fixture(scope="session")
 def images(running_engine: None) -> None:
-    """Both images; they stay when the tests are over, so that the next run builds from its cache."""
+    """All images; they stay when the tests are over, so that the next run builds from its cache."""
     engine.build(VALKEY, "--file", str(FOLDER / "valkey.Dockerfile"), "requirements")
-    engine.build(FRAUD, "--build-arg", "SERVICE=fraud", "--build-arg", f"VERSION={__version__}", ".")
+    version = ("--build-arg", f"VERSION={__version__}")
+    engine.build(FRAUD, "--build-arg", "SERVICE=fraud", *version, ".")
+    engine.build(WORKER, "--target", "worker", *version, ".")
 
 
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the service's container mounts; empty until there is a model."""
+    """The folder that the containers mount; empty until there is a model."""
     folder = tmp_path_factory.mktemp("deployed")
-    for name in ("models", "secrets"):
+    for name in ("models", "secrets", "data"):
         (folder / name).mkdir()
     return folder
 
@@ -60,7 +63,8 @@ def docker_compose_file() -> str:
 @pytest.fixture(scope="session")
 def docker_compose_command(tmp_path_factory: pytest.TempPathFactory, deployed: Path, ports: dict[str, int]) -> str:
     """Compose, with the values that compose.yaml leaves open."""
-    values = {"VALKEY_IMAGE": VALKEY, "FRAUD_IMAGE": FRAUD, "DEPLOYED": deployed, **ports}
+    images = {"VALKEY_IMAGE": VALKEY, "FRAUD_IMAGE": FRAUD, "WORKER_IMAGE": WORKER}
+    values = {**images, "DEPLOYED": deployed, **ports}
     file = tmp_path_factory.mktemp("compose") / "values.env"
     file.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     return f'docker compose --progress quiet --env-file "{file}"'
@@ -99,16 +103,21 @@ def home(docker_services: Any, ports: dict[str, int], tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="session")
 def service(docker_services: Any, deployed: Path, home: Path, ports: dict[str, int]) -> engine.Service:
-    """The running service. A test that stops something starts it again."""
+    """The running service, on features that the worker keeps fresh. A test that stops something starts it again."""
     settings = Settings(home=home)
     key = ensure_credentials(settings)
     shutil.copytree(champion(settings.models("fraud")), deployed / "models" / "fraud")
     shutil.copy(settings.registry_path, deployed / "models")
     for secret in (settings.keys_path, settings.hash_key_path):
         shutil.copy(secret, deployed / "secrets")
-    # As root of this machine wrote it, another user could not read it. Nobody comes this far: pytest keeps the folder
+    # Whatever Feast alone reads stays here: it is most of the history.
+    skipped = shutil.ignore_patterns("tiles")
+    shutil.copytree(settings.data, deployed / "data", dirs_exist_ok=True, ignore=skipped)
+    # As root of this machine wrote it, another user could not use it. Nobody comes this far: pytest keeps the folder
     # above to the one who runs it.
     engine.run("chmod", "--recursive", "a+rX", str(deployed / "models"), str(deployed / "secrets"))
+    engine.run("chmod", "--recursive", "a+rwX", str(deployed / "data"))
     running = engine.Service(docker_services._docker_compose, f"http://127.0.0.1:{ports['FRAUD_PORT']}", key, EXAMPLE)
+    running.up("worker")
     running.up("fraud")
     return running

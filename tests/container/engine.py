@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,7 @@ def _builder() -> str:
 
 @dataclass(frozen=True)
 class Service:
-    """A service in its container, and the store beside it."""
+    """A service in its container, and store and worker beside it."""
 
     compose: Any
     url: str
@@ -78,13 +80,22 @@ class Service:
     def signal(self, name: str, signal: str) -> None:
         self.compose.execute(f"kill --signal {signal} {name}")
 
+    @contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """Hold a container still for as long as the block lasts."""
+        self.compose.execute(f"pause {name}")
+        try:
+            yield
+        finally:
+            self.compose.execute(f"unpause {name}")
+
     def inspect(self, name: str) -> dict[str, Any]:
         """What the engine knows of a container, running or not."""
         container = self.compose.execute(f"ps --all --quiet {name}").decode().strip()
         found: dict[str, Any] = json.loads(run("docker", "inspect", container))[0]
         return found
 
-    def sh(self, script: str) -> str:
-        """Run a shell script inside the running service's container, as its user; its exit code does not matter."""
-        container = self.compose.execute("ps --quiet fraud").decode().strip()
+    def sh(self, script: str, name: str = "fraud") -> str:
+        """Run a shell script inside a running container, as its user; its exit code does not matter."""
+        container = self.compose.execute(f"ps --quiet {name}").decode().strip()
         return run("docker", "exec", container, "sh", "-c", script, check=False)

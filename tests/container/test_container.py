@@ -22,10 +22,15 @@ LARGEST_MB = 450
 
 def test_the_service_scores_on_fresh_features(service: engine.Service) -> None:
     """From the published port to the store in the other container: the model answers, nothing stale or missing."""
-    response = service.post(service.fresh())
-    answer = response.json()
+    expected = (200, "model", {"stale": [], "missing": [], "supplied": []})
 
-    assert (200, "model", {"stale": [], "missing": []}) == (response.status_code, answer["source"], answer["features"])
+    def answered() -> tuple[int, str, dict[str, list[str]]]:
+        response = service.post(service.fresh())
+        answer = response.json()
+        return response.status_code, answer["source"], answer["features"]
+
+    # On a busy machine the worker may be held up for longer than features stay fresh.
+    eventually(lambda: answered() == expected)
 
 
 def test_it_is_ready_and_compared_with_the_registry(service: engine.Service) -> None:

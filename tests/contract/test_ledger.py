@@ -86,9 +86,9 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
         elif request.param == "segmented":
             ledger = await SegmentedLedger.open(SteadyLedger("fraud", outbox), "fraud", tmp_path, accept=True)
         elif request.param == "postgres":
-            ledger = await PostgresLedger.open(url, "fraud")
+            ledger = await PostgresLedger.open(url, "fraud", timeout_s=10.0)
         else:
-            ledger = await SqliteLedger.open(tmp_path / "ledger" / "fraud.db", "fraud")
+            ledger = await SqliteLedger.open(tmp_path / "ledger" / "fraud.db", "fraud", lock_timeout_s=10.0)
         try:
             yield ledger
         finally:

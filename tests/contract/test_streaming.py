@@ -20,10 +20,11 @@ import registries
 from scoregate.events import Effect, Event, Outgoing
 from scoregate.features import encoding
 from scoregate.features.plan import views
-from scoregate.ledger.memory import MemoryLedger
+from scoregate.ledger.memory import MemoryLedger, MemoryOutbox
 from scoregate.settings import Settings
 from scoregate.streaming import producer, worker
-from scoregate.streaming.keys import events_key, lease_key, marker_key, rejected_key, writers_key
+from scoregate.streaming import relay as relay_room
+from scoregate.streaming.keys import events_key, holder_key, kept_key, lease_key, marker_key, rejected_key, writers_key
 from scoregate.streaming.relay import Relay
 from scoregate.streaming.rows import RowFormat
 from scoregate.streaming.worker import StreamWorker
@@ -79,6 +80,11 @@ def counted(redis: Any, account: str = "a1") -> int:
     _, _, stored = form.stored(redis.execute_command(*form.read(form.key(account))))
     days = encoding.decode_value(stored["days"], "int64_list") if stored["days"] else []
     return sum(days[1::5])
+
+
+def row_key(account: str = "a1") -> bytes:
+    (plan, _) = views(registry(), "tiles")[0]
+    return RowFormat.of(plan, PROJECT).key(account)
 
 
 def wait_for(holds: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
@@ -178,6 +184,46 @@ def test_an_entry_that_cannot_be_read_is_put_aside(redis: Any, settings: Setting
     assert b"no event" == kept[b"e"]
 
 
+def test_an_event_of_no_writer_is_put_aside(redis: Any, settings: Settings) -> None:
+    """What the twin could not tell from a repetition holds up nobody, and is not pending for ever."""
+    mark(redis)
+    redis.xadd(events_key(PROJECT, STREAM), {"w": "w", "n": "one", "e": payment(1).encode()})
+    append(redis, [payment(2)])
+    with Running(settings):
+        wait_for(lambda: counted(redis) == 1, "the entry after it is not counted")
+    assert 1 == redis.xlen(rejected_key(PROJECT, STREAM))
+    assert 0 == redis.xpending(events_key(PROJECT, STREAM), worker.group_of(0, 1))["pending"]
+
+
+def test_a_lease_that_lapsed_unused_is_taken_up_again(redis: Any, settings: Settings) -> None:
+    """A worker that was slow goes on where it was, if nobody else has applied anything meanwhile."""
+    keys = [key(PROJECT, STREAM, 0) for key in (lease_key, holder_key)]
+
+    def take(token: str) -> int:
+        return int(redis.eval(worker.TAKE, 2, *keys, token, 10_000))
+
+    assert [1, 2, 0] == [take("one"), take("one"), take("other")]
+    redis.delete(keys[0])
+    assert 2 == take("one")
+    redis.delete(keys[0])
+    assert [1, 0] == [take("other"), take("one")]
+
+
+def test_a_store_that_went_back_in_time_is_counted_into_from_there(redis: Any, settings: Settings) -> None:
+    """Rows that a worker has in memory are no truth any more once the store was away: it may have lost some."""
+    mark(redis)
+    with Running(settings):
+        append(redis, [payment(1)])
+        wait_for(lambda: counted(redis) == 1, "not counted")
+        with redis.pipeline() as back:
+            back.delete(row_key()).xgroup_setid(events_key(PROJECT, STREAM), worker.group_of(0, 1), "0")
+            back.xack(
+                events_key(PROJECT, STREAM), worker.group_of(0, 1), redis.xrange(events_key(PROJECT, STREAM))[0][0]
+            )
+            back.client_kill_filter(_type="normal", skipme=True).execute()
+        wait_for(lambda: counted(redis) == 1, "what the store lost is not counted again")
+
+
 def test_a_flushed_store_is_rebuilt_by_the_worker(redis: Any, settings: Settings) -> None:
     """When the marker is gone the worker asks for a rebuild, and counts on from the new marker."""
     mark(redis)
@@ -259,3 +305,63 @@ def test_what_an_earlier_process_left_is_sent_by_the_next(redis: Any, settings: 
     asyncio.run(scenario())
     keys = [Event.decode(fields[b"e"]).key for _, fields in redis.xrange(events_key(PROJECT, STREAM))]
     assert [f"count:{i}" for i in range(60)] == keys
+
+
+def test_what_was_on_the_stream_alone_is_sent_again_after_a_flush(redis: Any, settings: Settings) -> None:
+    """An event that no file holds yet is in the ledger only, once the store is gone; no new event has to come first."""
+    mark(redis)
+
+    async def scenario() -> None:
+        ledger = MemoryLedger("toy")
+        relay = Relay(ledger, PROJECT, settings.store_url)
+        relay.start()
+        await recorded(ledger, range(30))
+        await until(lambda: redis.xlen(events_key(PROJECT, STREAM)) == 30)
+        await asyncio.sleep(2 * relay_room.SWEEP_S)
+        redis.flushall()
+        # What a rebuild leaves: ten of them were in a file.
+        redis.hset(writers_key(PROJECT, STREAM), ledger.writer, 10)
+        mark(redis)
+        await until(lambda: redis.xlen(events_key(PROJECT, STREAM)) == 20)
+        await relay.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_files_hold_is_not_asked_about_again(redis: Any, settings: Settings) -> None:
+    """The ledger is told up to where a worker has written the twin."""
+    mark(redis)
+
+    async def scenario() -> None:
+        outbox = MemoryOutbox()
+        ledger = MemoryLedger("toy", outbox=outbox)
+        relay = Relay(ledger, PROJECT, settings.store_url)
+        relay.start()
+        await recorded(ledger, range(5))
+        await until(lambda: redis.xlen(events_key(PROJECT, STREAM)) == 5)
+        assert {(ledger.writer, STREAM): 5} == await ledger.heads()
+        redis.hset(kept_key(PROJECT, STREAM), ledger.writer, 5)
+        await until(lambda: outbox.sent.get((ledger.writer, STREAM)) == 5)
+        assert {} == await ledger.heads()
+        await relay.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_store_filled_anew_is_not_fresh_before_all_is_sent_again(redis: Any, settings: Settings) -> None:
+    """How far events are counted is known for the filling that the relay has looked at, and a watermark after that."""
+    mark(redis)
+
+    async def scenario() -> None:
+        ledger = MemoryLedger("toy")
+        relay = Relay(ledger, PROJECT, settings.store_url)
+        assert 0.0 == relay.sent_until_s(STREAM, "e1", time.time())
+        began_s = time.time()
+        relay.start()
+        await recorded(ledger, range(5))
+        await until(lambda: relay.sent_until_s(STREAM, "e1", time.time()) > began_s)
+        await until(lambda: relay.sent_until_s(STREAM, "e2", time.time()) == 0.0)
+        assert 0.0 == relay.sent_until_s(STREAM, "e1", began_s)
+        await relay.close()
+
+    asyncio.run(scenario())

@@ -1,5 +1,5 @@
 {{/*
-All helpers take a dict: root (the chart's context), name (a key of services), and where it matters arm.
+All helpers take a dict: root (the chart's context), name (a key of services, or worker), and where it matters arm.
 */}}
 
 {{/* Name of a service's objects. Folder names may hold an underscore, object names may not. */}}
@@ -52,13 +52,16 @@ Takes root, name.
 {{- toYaml (dict "arms" $arms) }}
 {{- end }}
 
-{{/* What selectors match, never to change within a release. Takes root, name, arm (optional: both arms). */}}
+{{/* What selectors match, never to change within a release. Takes root, name, arm or shard (optional: all of them). */}}
 {{- define "scoregate.selector" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .name }}
 {{- with .arm }}
 scoregate.dev/arm: {{ . }}
+{{- end }}
+{{- with .shard }}
+scoregate.dev/shard: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -123,6 +126,21 @@ SCOREGATE_OTLP_ENDPOINT: {{ . | quote }}
 {{- end }}
 BENTOML_HOME: /var/lib/bentoml
 BENTOML_DO_NOT_TRACK: "true"
+HOME: /tmp
+{{- end }}
+
+{{/* The worker's environment that is no secret, as YAML. Takes root. */}}
+{{- define "scoregate.workerEnv" -}}
+{{- range $key, $value := .root.Values.worker.settings }}
+SCOREGATE_{{ upper $key }}: {{ if kindIs "string" $value }}{{ quote $value }}{{ else }}{{ toJson $value | quote }}{{ end }}
+{{- end }}
+SCOREGATE_ENV: production
+SCOREGATE_HOME: /var/lib/scoregate
+SCOREGATE_PROJECT: {{ .root.Values.defaults.settings.project | quote }}
+SCOREGATE_REGISTRY: {{ .root.Values.models.registry | quote }}
+{{- if not .root.Values.onlineStore.existingSecret }}
+SCOREGATE_STORE_URL: {{ .root.Values.onlineStore.url | quote }}
+{{- end }}
 HOME: /tmp
 {{- end }}
 

@@ -3,6 +3,7 @@ What cannot work is refused before anything is applied: every problem at once, e
 Some of it the schema refuses too; this is what remains for --skip-schema-validation.
 */ -}}
 {{- $problems := list }}
+{{- $owned := list "arm" "env" "home" "hash_key_file" "keys_file" "ledger_url" "model_dir" "otlp_endpoint" "registry" "store_url" }}
 {{- if not .Values.services }}
 {{- $problems = append $problems "services is empty: name at least one service, such as `services.fraud: {}`." }}
 {{- end }}
@@ -24,7 +25,7 @@ Some of it the schema refuses too; this is what remains for --skip-schema-valida
 {{- $problems = append $problems (printf "services.%s.canary is the same as stable (image %s, model %s), so there is nothing to compare: change its tag, digest or model, or remove it." $name $canary.image $canary.model) }}
 {{- end }}
 {{- end }}
-{{- range list "arm" "env" "home" "hash_key_file" "keys_file" "ledger_url" "model_dir" "otlp_endpoint" "registry" "store_url" }}
+{{- range $owned }}
 {{- if hasKey $service.settings . }}
 {{- $problems = append $problems (printf "services.%s.settings.%s belongs to the chart, which sets it from other values: remove it." $name .) }}
 {{- end }}
@@ -32,8 +33,35 @@ Some of it the schema refuses too; this is what remains for --skip-schema-valida
 {{- if and $service.autoscaling.enabled (gt (int (max $service.replicas $service.canary.replicas)) (int $service.autoscaling.maxReplicas)) }}
 {{- $problems = append $problems (printf "services.%s.autoscaling.maxReplicas is %v, which is less than the replicas to start from: raise it to at least %v." $name $service.autoscaling.maxReplicas (max $service.replicas $service.canary.replicas)) }}
 {{- end }}
+{{- if eq $name "worker" }}
+{{- $problems = append $problems "services.worker would share its name with the worker: give the service's folder another one." }}
+{{- end }}
 {{- if gt (len (include "scoregate.name" $context)) 56 }}
 {{- $problems = append $problems (printf "The release name %s is too long for services.%s: together they may have 56 characters, since a Kubernetes name ends at 63." $.Release.Name $name) }}
+{{- end }}
+{{- end }}
+{{- with .Values.worker }}
+{{- if .enabled }}
+{{- if lt (int .shards) 1 }}
+{{- $problems = append $problems (printf "worker.shards is %v: at least one has to count; with worker.enabled=false none does." .shards) }}
+{{- end }}
+{{- range append $owned "project" }}
+{{- if hasKey $.Values.worker.settings . }}
+{{- $problems = append $problems (printf "worker.settings.%s belongs to the chart, which sets it from other values: remove it." .) }}
+{{- end }}
+{{- end }}
+{{- if not (or .data.existingClaim .data.ephemeral) }}
+{{- $problems = append $problems "worker.data names no place for history and the copy of events, from which a lost store is filled: set worker.data.existingClaim, or accept with worker.data.ephemeral=true that after such a loss every entity looks new." }}
+{{- end }}
+{{- if and .data.existingClaim .data.ephemeral }}
+{{- $problems = append $problems "worker.data names more than one place for history and the copy of events: keep one of worker.data.existingClaim and worker.data.ephemeral." }}
+{{- end }}
+{{- range $name, $_ := $.Values.services }}
+{{- $project := (include "scoregate.service" (dict "root" $ "name" $name) | fromYaml).settings.project }}
+{{- if ne $project $.Values.defaults.settings.project }}
+{{- $problems = append $problems (printf "services.%s.settings.project is %s, but the worker counts for defaults.settings.project, %s: the features of %s would be stale. Set it under defaults." $name $project $.Values.defaults.settings.project $name) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- with .Values.gateway }}

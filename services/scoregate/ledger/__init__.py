@@ -2,7 +2,9 @@
 
 entry.py      canonical bytes, commitments of personal fields, the hash that chains entries
 sqlite.py     embedded default: one file per service, group commit, write-ahead log; sqlite_*.py are its parts
+postgres.py   the same in a database that replicas share; postgres_*.py are its parts
 memory.py     the same port in memory, for tests
+archive.py    the second port: to verify, search, export and forget
 
 An entry holds what re-derives the decision bit for bit: vector, ages, digests of model and policy, the answer's bytes.
 The chain is per writer (one process life): each entry's hash covers the one before it.
@@ -56,6 +58,7 @@ class Recorded:
 
     `salts` and `commitments` are hex by field: those of `entry.COMMITTED`, and each personal one as `personal.<name>`.
     A field with a commitment and no salt was forgotten; `entry` then holds it empty, None, or not at all.
+    `format` says how the bytes under the hash are written, see `entry.FORMATS`.
     """
 
     entry: Entry
@@ -65,6 +68,12 @@ class Recorded:
     hash: str
     salts: Mapping[str, str]
     commitments: Mapping[str, str]
+    format: int = 1
+
+    @property
+    def forgotten(self) -> list[str]:
+        """Names of what was forgotten, in order; empty when the entry is whole."""
+        return sorted(self.commitments.keys() - self.salts.keys())
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ COMMITTED = ("natural_key", "idempotency_key", "vector", "answer")
 """Keys are the caller's words and may name a person; vector and answer describe one."""
 PERSONAL = "personal."
 SALT_BYTES = 16
+NONE_SIGNED: Mapping[int, tuple[str, int]] = {}
 
 _texts = attrgetter(*PLAIN_TEXT)
 _floats = attrgetter(*PLAIN_FLOATS)
@@ -143,17 +144,17 @@ def link(previous: bytes, written: bytes, writer: str, seq: int) -> bytes:
     return sha256(previous + written + _framed(writer) + seq.to_bytes(8, "little")).digest()
 
 
-def check(recorded: Recorded, previous: bytes, *, version: int = FORMAT) -> str | None:
+def check(recorded: Recorded, previous: bytes) -> str | None:
     """Return why this entry does not follow `previous`, or None when it does."""
-    if version not in FORMATS:
-        return f"its format {version} is not known"
+    if recorded.format not in FORMATS:
+        return f"its format {recorded.format} is not known"
     try:
-        return _check(recorded, previous, version)
+        return _check(recorded, previous)
     except (AttributeError, TypeError, ValueError, struct.error):
         return "it cannot be read"
 
 
-def _check(recorded: Recorded, previous: bytes, version: int) -> str | None:  # noqa: PLR0911  a return per fault
+def _check(recorded: Recorded, previous: bytes) -> str | None:  # noqa: PLR0911  a return per fault
     salts = {name: bytes.fromhex(salt) for name, salt in recorded.salts.items()}
     commitments = {name: bytes.fromhex(digest) for name, digest in recorded.commitments.items()}
     values = committed_values(recorded.entry)
@@ -169,37 +170,54 @@ def _check(recorded: Recorded, previous: bytes, version: int) -> str | None:  # 
             return f"{name} is there without its salt"
     if recorded.previous_hash != previous.hex():
         return "it does not follow the entry before it"
-    written = canonical(recorded.entry, commitments, version=version)
+    written = canonical(recorded.entry, commitments, version=recorded.format)
     if link(previous, written, recorded.writer, recorded.seq).hex() != recorded.hash:
         return "its hash does not cover what it holds"
     return None
 
 
 def first_broken(  # noqa: PLR0911  a return per fault
-    writer: str, entries: Iterable[tuple[Recorded, int] | Broken], last: int, head: bytes
+    writer: str,
+    entries: Iterable[Recorded | Broken],
+    last: int,
+    head: bytes | None,
+    *,
+    start: tuple[int, bytes] = (0, GENESIS),
+    signed: Mapping[int, tuple[str, int]] = NONE_SIGNED,
 ) -> Broken | None:
-    """Walk one writer's entries in order, each with its format, up to the head that the writer left.
+    """Walk a writer's entries in order, from after `start` up to seq `last`, whose hash has to be `head` where given.
 
-    `last` is the head's seq and `head` its hash. A `Broken` among the entries is one that could not be read.
+    A `Broken` among the entries is one that could not be read. `signed` are hashes by seq that checkpoints hold, each
+    with the checkpoint's number.
     """
-    seq, previous, decision_id = 0, GENESIS, None
-    for item in entries:
-        if isinstance(item, Broken):
-            return item
-        recorded, version = item
+    (seq, previous), decision_id = start, None
+    agreed = "the beginning"
+    for recorded in entries:
+        if isinstance(recorded, Broken):
+            return recorded
         seq, decision_id = seq + 1, recorded.entry.decision_id
         if recorded.seq > seq:
             return Broken(writer, seq, None, "it is missing")
         if recorded.seq < seq:
             return Broken(writer, recorded.seq, decision_id, "it stands out of order")
-        if why := check(recorded, previous, version=version):
+        if why := check(recorded, previous):
             return Broken(writer, seq, decision_id, why)
         if seq > last:
             return Broken(writer, seq, decision_id, "it comes after the head that its writer left")
+        if seq in signed:
+            hash_, number = signed[seq]
+            if hash_ != recorded.hash:
+                return Broken(
+                    writer,
+                    seq,
+                    decision_id,
+                    f"it or one before it, after {agreed}, is not what checkpoint {number} signed",
+                )
+            agreed = f"entry {seq}"
         previous = bytes.fromhex(recorded.hash)
     if seq < last:
         return Broken(writer, seq + 1, None, "it is missing, and all after it")
-    if previous != head:
+    if head is not None and previous != head:
         return Broken(writer, seq, decision_id, "it is not the head that its writer left")
     return None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from scoregate.errors import LedgerUnavailable
 from scoregate.events import Event, Outgoing
 from scoregate.ledger import Appended, Broken, Entry, Recorded
-from scoregate.ledger.entry import FORMAT, GENESIS, Earlier, first_broken, keys, link, replay, seal
+from scoregate.ledger.entry import GENESIS, Earlier, first_broken, keys, link, replay, seal
 
 
 class MemoryOutbox:
@@ -115,7 +115,7 @@ class MemoryLedger:
 
     async def verify(self) -> list[Broken]:
         head = bytes.fromhex(self._entries[-1].hash) if self._entries else GENESIS
-        broken = first_broken(self.writer, ((recorded, FORMAT) for recorded in self._entries), len(self._entries), head)
+        broken = first_broken(self.writer, self._entries, len(self._entries), head)
         return [broken] if broken else []
 
     async def count(self) -> int:

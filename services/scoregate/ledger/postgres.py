@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
 from typing import Any, Self
 
 import asyncpg
@@ -13,13 +13,14 @@ import asyncpg
 from scoregate.errors import LedgerUnavailable
 from scoregate.events import Event, Outgoing
 from scoregate.ledger import Appended, Broken, Entry, Recorded
-from scoregate.ledger.entry import Sealed, first_broken, seal
+from scoregate.ledger.archive import broken_chains
+from scoregate.ledger.entry import Sealed, seal
 from scoregate.ledger.group import Pair, Posted, Waiting
-from scoregate.ledger.postgres_rows import ONE, PAGE, PERSONAL_FIELDS, WRITERS
+from scoregate.ledger.postgres_archive import PostgresArchive
+from scoregate.ledger.postgres_rows import ONE, PERSONAL_FIELDS
 from scoregate.ledger.postgres_writer import Outcome, PostgresWriter, session
 from scoregate.ledger.rows import recorded_of
 
-PAGE_ROWS = 500
 READERS = 4
 """Most connections of one process that read; they are opened when they are needed."""
 
@@ -210,49 +211,5 @@ def _check_texts(*texts: str) -> None:
 
 
 def _verified(url: str, service: str) -> list[Broken]:
-    """Walk every chain on a connection and an event loop of this thread's own.
-
-    Raises:
-        LedgerUnavailable: the server cannot be reached.
-    """
-    with asyncio.Runner() as runner:
-        try:
-            db = runner.run(asyncpg.connect(url, server_settings={"enable_seqscan": "off", "jit": "off"}))
-            try:
-                writers = runner.run(db.fetch(WRITERS, service))
-                walks = (
-                    first_broken(writer, _stored(runner, db, writer, end), last, head)
-                    for writer, last, head, end in writers
-                )
-                return [broken for broken in walks if broken]
-            finally:
-                db.terminate()
-        except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
-            raise LedgerUnavailable(f"The ledger cannot be read: {type(error).__name__}") from error
-
-
-def _stored(
-    runner: asyncio.Runner, db: asyncpg.Connection, writer: str, end: int | None
-) -> Iterator[tuple[Recorded, int] | Broken]:
-    """Yield one writer's entries up to `end`, each with its format, in pages."""
-    seq, size = -1 << 63, PAGE_ROWS
-    while end is not None:
-        try:
-            page = runner.run(db.fetch(PAGE, writer, seq, end, size))
-            if not page:
-                return
-            fields: dict[int, list[Sequence[Any]]] = {}
-            for at, *field in runner.run(db.fetch(PERSONAL_FIELDS, writer, page[0]["seq"], page[-1]["seq"])):
-                fields.setdefault(at, []).append(field)
-        except (asyncpg.DataError, asyncpg.InternalServerError) as error:
-            if size == 1:
-                yield Broken(writer, max(seq, 0) + 1, None, f"the table is damaged there: {type(error).__name__}")
-                return
-            size = 1  # To name the entry, not the page.
-            continue
-        for *row, is_keyed in page:
-            recorded = recorded_of(row, fields.get(row[1], ()))
-            seq = recorded.seq
-            yield recorded, row[2]
-            if not is_keyed:
-                yield Broken(writer, seq, recorded.entry.decision_id, "its keys do not lead to it")
+    with closing(PostgresArchive(url)) as archive:
+        return broken_chains(archive, service)

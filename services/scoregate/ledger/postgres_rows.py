@@ -90,7 +90,8 @@ WRITERS = """
     FROM writers w WHERE w.service = $1
     UNION ALL
     SELECT e.writer, 0, decode(repeat('00', 32), 'hex'), max(e.seq)
-    FROM entries e WHERE e.service = $1 AND NOT EXISTS (SELECT FROM writers w WHERE w.writer = e.writer)
+    FROM entries e
+    WHERE e.service = $1 AND NOT EXISTS (SELECT FROM writers w WHERE w.writer = e.writer AND w.service = $1)
     GROUP BY e.writer
     """
 _KEYED = (
@@ -99,11 +100,19 @@ _KEYED = (
 PAGE = f"""
     SELECT {", ".join(f"e.{column}" for column in COLUMNS)},
         (e.natural_key IS NULL OR {_KEYED} 'natural' AND k.key = e.natural_key))
+            AND (e.idempotency_key IS NULL OR {_KEYED} 'idempotency' AND k.key = e.idempotency_key))
             AND {_KEYED} 'decision' AND k.key = e.decision_id) AS is_keyed
-    FROM entries e WHERE e.writer = $1 AND e.seq > $2 AND e.seq <= $3 ORDER BY e.seq LIMIT $4
+    FROM entries e
+    WHERE e.writer = $1 AND e.seq >= $2 AND (e.seq, e.decided_at) > ($2, $3) AND e.seq <= $4
+    ORDER BY e.seq, e.decided_at LIMIT $5
     """  # noqa: S608  as STANDING
 PERSONAL_FIELDS = """
     SELECT seq, name, value, salt, commitment FROM personal WHERE writer = $1 AND seq BETWEEN $2 AND $3
+    """
+PERSONAL_OF = """
+    SELECT p.writer, p.seq, p.name, p.value, p.salt, p.commitment
+    FROM unnest($1::text[], $2::bigint[], $3::float8[]) AS f (writer, seq, decided_at)
+    JOIN personal p ON (p.writer, p.seq, p.decided_at) = (f.writer, f.seq, f.decided_at)
     """
 ONE = f"""
     SELECT {", ".join(f"e.{column}" for column in COLUMNS)}

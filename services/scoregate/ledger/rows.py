@@ -60,4 +60,5 @@ def recorded_of(row: Row, personal: Iterable[Row]) -> Recorded:
         hash=at["hash"].hex(),
         salts={name: salt.hex() for name, salt, _ in parts if salt is not None},
         commitments={name: digest.hex() for name, _, digest in parts if digest is not None},
+        format=int(at["format"]),
     )

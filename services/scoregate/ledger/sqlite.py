@@ -13,12 +13,14 @@ from typing import Any, Self, TypeVar
 from scoregate.errors import LedgerUnavailable
 from scoregate.events import Event, Outgoing
 from scoregate.ledger import Appended, Broken, Entry, Recorded
-from scoregate.ledger.entry import Sealed, first_broken, seal
+from scoregate.ledger.archive import broken_chains
+from scoregate.ledger.entry import Sealed, seal
 from scoregate.ledger.group import Pair, Posted, Waiting
 from scoregate.ledger.rows import COLUMNS, recorded_of
+from scoregate.ledger.sqlite_archive import SqliteArchive
 from scoregate.ledger.sqlite_file import connect
 from scoregate.ledger.sqlite_outbox import stored_events, stored_heads, stored_outgoing
-from scoregate.ledger.sqlite_rows import WRITERS, lenient, personal_fields, stored
+from scoregate.ledger.sqlite_rows import lenient, personal_fields
 from scoregate.ledger.sqlite_writer import Outcome, WriterThread
 
 T = TypeVar("T")
@@ -103,7 +105,7 @@ class SqliteLedger:
         return await asyncio.to_thread(self._read, lambda db: int(db.execute(own, (self.service,)).fetchone()[0]))
 
     async def verify(self) -> list[Broken]:
-        return await asyncio.to_thread(self._read, _verified)
+        return await asyncio.to_thread(self._verified)
 
     async def close(self) -> None:
         if self._closed:
@@ -162,6 +164,10 @@ class SqliteLedger:
         with self._reader() as db:
             return read(db)
 
+    def _verified(self) -> list[Broken]:
+        with closing(SqliteArchive(self.path)) as archive:
+            return broken_chains(archive, self.service)
+
     def _one(self, where: str, *parameters: str) -> Recorded | None:
         with self._reader() as db:
             db.execute("BEGIN")
@@ -169,9 +175,3 @@ class SqliteLedger:
             one = f"SELECT {columns} FROM entries WHERE service = ? AND {where}"  # noqa: S608  as PAGE
             row = db.execute(one, (self.service, *parameters)).fetchone()
             return recorded_of(row, personal_fields(db, row[0], row[1], row[1]).get(row[1], ())) if row else None
-
-
-def _verified(db: sqlite3.Connection) -> list[Broken]:
-    writers = db.execute(WRITERS).fetchall()
-    walks = (first_broken(writer, stored(db, writer, end), last, head) for writer, last, head, end in writers)
-    return [broken for broken in walks if broken]

@@ -92,6 +92,10 @@ MIGRATIONS: Sequence[Sequence[str]] = (
             PRIMARY KEY (writer, stream)
         ) WITHOUT ROWID""",
     ),
+    (
+        # For searching and forgetting by time; entries come in this order, so that it costs a page now and then.
+        "CREATE INDEX entries_decided_at ON entries (decided_at)",
+    ),
 )
 """Statements by schema version; `user_version` says how many have run. Add one, never change one."""
 
@@ -144,6 +148,20 @@ def _migrate(db: sqlite3.Connection) -> None:
     db.execute("COMMIT")
     # From here on `poll` waits, more often than SQLite would.
     db.execute("PRAGMA busy_timeout = 0")
+
+
+def begin(db: sqlite3.Connection, turn: IO[bytes], timeout_s: float) -> None:
+    """Begin a transaction that writes: take the file's write lock, in turn.
+
+    SQLite lets writers of several processes poll for its lock, and a busy one takes it again before another looks.
+    So a writer waits for it holding the turn, which the last one needs first to come back.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    poll(lambda: fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB), deadline_s)
+    try:
+        poll(lambda: db.execute("BEGIN IMMEDIATE"), deadline_s)
+    finally:
+        fcntl.flock(turn, fcntl.LOCK_UN)
 
 
 def poll(attempt: Callable[[], object], deadline_s: float) -> None:

@@ -25,16 +25,20 @@ INSERTED = {
 WRITERS = """
     SELECT w.writer, CAST(w.seq AS INTEGER), CAST(w.hash AS BLOB),
         (SELECT max(e.seq) FROM entries e WHERE e.writer = w.writer)
-    FROM writers w
+    FROM writers w WHERE w.service = :service
     UNION ALL
     SELECT e.writer, 0, zeroblob(32), max(e.seq)
-    FROM entries e WHERE e.writer NOT IN (SELECT writer FROM writers) GROUP BY e.writer
+    FROM entries e
+    WHERE e.service = :service AND e.writer NOT IN (SELECT writer FROM writers WHERE service = :service)
+    GROUP BY e.writer
     """
 PAGE = f"""
     SELECT {", ".join(f"e.{column}" for column in COLUMNS)},
-        e.natural_key IS NULL OR (k.writer IS e.writer AND k.seq IS e.seq)
+        (e.natural_key IS NULL OR (n.writer IS e.writer AND n.seq IS e.seq))
+            AND (e.idempotency_key IS NULL OR (i.writer IS e.writer AND i.seq IS e.seq))
     FROM entries e
-    LEFT JOIN keys k ON k.service = e.service AND k.kind = 'natural' AND k.key = e.natural_key
+    LEFT JOIN keys n ON n.service = e.service AND n.kind = 'natural' AND n.key = e.natural_key
+    LEFT JOIN keys i ON i.service = e.service AND i.kind = 'idempotency' AND i.key = e.idempotency_key
     WHERE e.writer = ? AND e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?
     """  # noqa: S608  only names from this file are put into statements, values are bound
 
@@ -80,9 +84,9 @@ def standing_sql(pairs: int) -> str:
         """  # noqa: S608  as PAGE
 
 
-def stored(db: sqlite3.Connection, writer: str, end: int | None) -> Iterator[tuple[Recorded, int] | Broken]:
-    """Yield one writer's entries up to `end`, each with its format, in short read transactions."""
-    seq, size = -1 << 63, PAGE_ROWS
+def stored(db: sqlite3.Connection, writer: str, after: int, end: int) -> Iterator[Recorded | Broken]:
+    """Yield a writer's entries from `after` + 1 to `end`, in short read transactions."""
+    seq, size = after, PAGE_ROWS
     while True:
         try:
             db.execute("BEGIN")
@@ -105,9 +109,11 @@ def stored(db: sqlite3.Connection, writer: str, end: int | None) -> Iterator[tup
                 yield Broken(writer, max(seq, 0) + 1, None, "it cannot be read")
                 return
             seq = recorded.seq
-            yield recorded, row[2]
+            yield recorded
             if not is_keyed:
-                yield Broken(writer, seq, recorded.entry.decision_id, "its natural key does not lead to it")
+                yield Broken(
+                    writer, seq, recorded.entry.decision_id, "its natural or idempotency key does not lead to it"
+                )
 
 
 def personal_fields(db: sqlite3.Connection, writer: str, first: int, last: int) -> dict[int, list[Row]]:

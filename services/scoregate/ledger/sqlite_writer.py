@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +13,7 @@ from scoregate.errors import LedgerUnavailable
 from scoregate.events import Outgoing
 from scoregate.ledger.group import Decided, Pair, Waiting, due, outcomes
 from scoregate.ledger.sqlite_chain import Chain
-from scoregate.ledger.sqlite_file import open_file, poll
+from scoregate.ledger.sqlite_file import begin, open_file
 from scoregate.ledger.sqlite_outbox import Outbox
 
 Outcome = Decided | LedgerUnavailable | list[bool]
@@ -98,7 +96,7 @@ class WriterThread:
     def _transaction(self, group: Sequence[Waiting]) -> tuple[list[Outcome], list[Outgoing]]:
         db = self._db
         try:
-            self._begin()
+            begin(db, self._turn, self._lock_timeout_s)
             decided = self._chain.add(db, [waiting.sealed for waiting in group if waiting.sealed])
             are_new, outgoing = self._outbox.add(db, due(group, decided))
             self._outbox.note(db, self._sent)
@@ -111,16 +109,3 @@ class WriterThread:
                 db.rollback()
             raise
         return [*outcomes(group, decided, are_new)], outgoing
-
-    def _begin(self) -> None:
-        """Take the file's write lock, in turn.
-
-        SQLite lets writers of several processes poll for its lock, and a busy one takes it again before another looks.
-        So a writer waits for it holding the turn, which the last one needs first to come back.
-        """
-        deadline_s = time.monotonic() + self._lock_timeout_s
-        poll(lambda: fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB), deadline_s)
-        try:
-            poll(lambda: self._db.execute("BEGIN IMMEDIATE"), deadline_s)
-        finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)

@@ -2,7 +2,8 @@
 
 artefact.py   the immutable folder a model comes in: verified by digest before anything in it is used
 forest.py     gradient-boosted trees for one row at a time, with their calibrator
-reasons.py    which groups of features raised a score, by substitution
+shap.py       what each feature adds to a forest's margin: exact tree SHAP
+reasons.py    which groups of features raised a score, and may be named for it
 """
 
 from __future__ import annotations
@@ -25,6 +26,17 @@ class Model(Protocol):
 
     def predict(self, matrix: Matrix) -> Scores:
         """Return calibrated probabilities in [0, 1], shape (rows,), for a matrix of shape (rows, features)."""
+        ...
+
+    def contributions(self, matrix: Matrix) -> Scores:
+        """Return what each feature adds to the log-odds of the score (Shapley values), shape (rows, features)."""
+        ...
+
+    def falls(self, vector: Matrix, to: Matrix) -> Scores:
+        """Return how far the log-odds fall when each feature alone is set to its value in `to`.
+
+        `vector` has shape (1, features), `to` and what is returned (features,).
+        """
         ...
 
 

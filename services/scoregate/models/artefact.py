@@ -11,6 +11,8 @@ from typing import Any
 from scoregate.errors import ArtefactCorrupt, GoldenMismatch
 from scoregate.models import Signature
 from scoregate.models.forest import Forest
+from scoregate.models.tabular import FILE as COLUMNS
+from scoregate.models.tabular import Tabular
 
 MANIFEST = "MANIFEST.json"
 CHAMPION = "champion"
@@ -38,7 +40,10 @@ def champion(models: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A verified artefact, in memory. `policy` is the text of its policy.toml."""
+    """A verified artefact, in memory. `policy` is the text of its policy.toml.
+
+    `columns`: what a model of somebody's own columns asks, in place of the service's contract and features.
+    """
 
     digest: str
     signature: Signature
@@ -46,6 +51,7 @@ class Artefact:
     policy: str
     golden: list[dict[str, Any]]
     metrics: dict[str, Any]
+    columns: Tabular | None = None
 
     @property
     def version(self) -> str:
@@ -76,11 +82,12 @@ class Artefact:
             golden = json.loads(content["golden.json"])
             metrics = json.loads(content["metrics.json"])
             policy = content["policy.toml"].decode()
+            columns = Tabular.from_json(json.loads(content[COLUMNS])) if COLUMNS in content else None
         except (KeyError, ValueError, RuntimeError) as problem:
             raise ArtefactCorrupt(f"the artefact {folder.name} is not complete: {problem}") from problem
         if forest.width != len(signature.features):
             raise ArtefactCorrupt(f"the forest has {forest.width} features, the signature {len(signature.features)}")
-        return cls(manifest_digest(files), signature, forest, policy, golden, metrics)
+        return cls(manifest_digest(files), signature, forest, policy, golden, metrics, columns)
 
 
 def check_golden(name: str, expected: float, actual: float) -> None:

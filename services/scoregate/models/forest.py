@@ -7,6 +7,7 @@ import treelite
 from treelite import gtil
 
 from scoregate.models import Matrix, Scores
+from scoregate.models.shap import Paths
 
 
 class Forest:
@@ -14,18 +15,28 @@ class Forest:
 
     def __init__(self, trees: treelite.Model, a: float, b: float) -> None:
         self._trees = trees
+        self._paths = Paths.of(trees)
         self._a = a
         self._b = b
 
     @classmethod
     def from_bytes(cls, ubj: bytes, a: float, b: float) -> Forest:
-        """Read a forest from XGBoost's UBJSON."""
+        """Read a forest from XGBoost's UBJSON.
+
+        Raises:
+            ValueError: it is not one that can be explained.
+        """
         return cls(treelite.frontend.from_xgboost_ubjson(ubj), a, b)
 
     @property
     def width(self) -> int:
         """Number of features."""
         return int(self._trees.num_feature)
+
+    @property
+    def base(self) -> float:
+        """The margin of a record of which nothing is known."""
+        return self._paths.base
 
     def margins(self, matrix: Matrix) -> Scores:
         """Return raw margins, shape (rows,)."""
@@ -35,3 +46,9 @@ class Forest:
 
     def predict(self, matrix: Matrix) -> Scores:
         return 1.0 / (1.0 + np.exp(-(self._a * self.margins(matrix) + self._b)))
+
+    def contributions(self, matrix: Matrix) -> Scores:
+        return self._a * self._paths.contributions(matrix)
+
+    def falls(self, vector: Matrix, to: Matrix) -> Scores:
+        return self._a * self._paths.falls(vector[0], to)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
@@ -197,7 +198,7 @@ class Door:
         body = await self._json_body(request, self._settings.max_request_bytes)
         with self._admission.slot(), self._metrics.in_flight.track_inprogress():
             now = time.time()
-            parsed = wire.parse(body, self._contract.Request, datetime.fromtimestamp(now, UTC))
+            parsed = wire.parse(body, ready.request_type, datetime.fromtimestamp(now, UTC))
             key = wire.idempotency_key(request.header(b"idempotency-key"))
             decided = await self._decide(ready, self._asked(parsed, key, now, trace), deadline_ms)
         headers = {"x-decision-replayed": "true"} if decided.replayed else {}
@@ -223,14 +224,16 @@ class Door:
     async def _row(self, ready: Ready, row: Any, now: float, trace: RequestTrace, deadline_ms: int) -> bytes:
         """Decide one row; its problem is its own."""
         try:
-            parsed = wire.parse_row(row, self._contract.Request, datetime.fromtimestamp(now, UTC))
+            parsed = wire.parse_row(row, ready.request_type, datetime.fromtimestamp(now, UTC))
             decided = await self._decide(ready, self._asked(parsed, None, now, trace), deadline_ms)
             return b'{"status":200,"answer":' + decided.answer + b"}"
         except ScoregateError as problem:
             return json.dumps({"status": problem.status, "problem": problem.as_problem()}).encode()
 
     def _asked(self, parsed: ScoreRequest, key: str | None, now: float, trace: RequestTrace) -> Asked:
-        return Asked(parsed, key, now, trace, self._intake.scored(parsed, now) if self._intake else None)
+        # A request of somebody's own columns has none of those that the service's stream holds.
+        counts = self._intake is not None and isinstance(parsed, self._contract.Request)
+        return Asked(parsed, key, now, trace, self._intake.scored(parsed, now) if self._intake and counts else None)
 
     async def _decide(self, ready: Ready, asked: Asked, deadline_ms: int) -> Decided:
         natural_key = getattr(asked.request, asked.request.NATURAL_KEY)
@@ -266,6 +269,8 @@ class Door:
         recorded = await ready.ledger.get(request.path[len(self._decisions) :])
         if recorded is None:
             raise NotFound("The ledger holds no such decision")
+        if "answer" in recorded.forgotten:
+            raise NotFound("What was answered has been forgotten; the ledger keeps that a decision was made")
         return Response(200, recorded.entry.answer)
 
     async def _model(self, request: Request, trace: RequestTrace) -> Response:
@@ -361,6 +366,10 @@ class Door:
 
     def _open(self, ready: Ready) -> None:
         """Let requests in."""
+        if ready.artefact.columns is not None:
+            example = {k: v for k, v in ready.artefact.golden[0]["request"].items() if k != "event_at"}
+            asked = SimpleNamespace(Request=ready.request_type, EXAMPLE=example)
+            self._openapi = Response.json(document(self.service, asked, self._events))
         if self._events is not None:
             self._intake = Intake(self.service, self._events, self._contract.Request, ready.ledger, ready.scorer.hashed)
         self._ready = ready

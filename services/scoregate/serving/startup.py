@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from scoregate.contract import ScoreRequest
+from scoregate.contract import Identifier, ScoreRequest
 from scoregate.errors import SignatureMismatch
 from scoregate.features.online import OnlineFeatures
 from scoregate.features.plan import FeaturePlan, compile_plan
 from scoregate.hashing import KeyedHash
 from scoregate.ledger import Ledger
+from scoregate.ledger.checkpointing import Checkpointer
 from scoregate.ledger.opening import open_ledger
 from scoregate.models.artefact import Artefact, champion
 from scoregate.scoring import FeatureCode, Scorer, check_goldens
@@ -28,11 +29,15 @@ class Ready:
     ledger: Ledger
     source: OnlineFeatures
     relay: Relay
+    request_type: type[ScoreRequest]
     degraded: list[str] = field(default_factory=list)
+    checkpoints: Checkpointer | None = None
 
     async def close(self) -> None:
         await self.relay.close()
         await self.ledger.close()
+        if self.checkpoints is not None:
+            await self.checkpoints.close()
         await self.source.close()
 
 
@@ -50,6 +55,8 @@ async def make_ready(
     if artefact.signature.service != service:
         raise SignatureMismatch(f"the artefact was trained for {artefact.signature.service}, not for {service}")
     degraded = _check_plan(artefact.signature.plan, settings)
+    if artefact.columns is not None:
+        request_type, code = artefact.columns.request_type(ScoreRequest, Identifier), artefact.columns
     await asyncio.to_thread(check_goldens, artefact, code, request_type)
 
     ledger = await open_ledger(
@@ -64,7 +71,15 @@ async def make_ready(
     scorer = Scorer(artefact, code, source, ledger, hashed, metrics, arm=settings.arm)
     relay = Relay(ledger, settings.project, settings.store_url)
     relay.start()
-    return Ready(artefact, scorer, ledger, source, relay, degraded)
+    checkpoints = Checkpointer(
+        settings.ledger(service),
+        service,
+        settings.checkpoints_path,
+        settings.checkpoint_key_path,
+        settings.checkpoint_s,
+    )
+    checkpoints.start()
+    return Ready(artefact, scorer, ledger, source, relay, request_type, degraded, checkpoints)
 
 
 def _check_plan(plan: FeaturePlan, settings: Settings) -> list[str]:
@@ -73,6 +88,9 @@ def _check_plan(plan: FeaturePlan, settings: Settings) -> list[str]:
     Raises:
         SignatureMismatch: the registry was reached and says otherwise.
     """
+    if not plan.views:
+        # All that the model knows comes with the request: no registry can say otherwise.
+        return []
     try:
         registry = settings.registry_path.read_bytes()
     except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scoregate.features.reading import marker_key
 
-__all__ = ["events_key", "holder_key", "lease_key", "marker_key", "rejected_key", "writers_key"]
+__all__ = ["events_key", "holder_key", "kept_key", "lease_key", "marker_key", "rejected_key", "writers_key"]
 
 
 def events_key(project: str, stream: str) -> bytes:
@@ -15,6 +15,11 @@ def events_key(project: str, stream: str) -> bytes:
 def writers_key(project: str, stream: str) -> bytes:
     """Hash: writer → number of its last event on the stream."""
     return f"scoregate:{{{project}:{stream}}}:writers".encode()
+
+
+def kept_key(project: str, stream: str) -> bytes:
+    """Hash: writer → number up to which its events are in the offline twin, and cannot be lost with the store."""
+    return f"scoregate:{{{project}:{stream}}}:kept".encode()
 
 
 def lease_key(project: str, stream: str, shard: int) -> bytes:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict
-from collections.abc import Sequence
+import time
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, Protocol
 
@@ -21,9 +23,9 @@ from redis.exceptions import RedisError
 from scoregate.errors import LedgerUnavailable
 from scoregate.events import Outgoing
 from scoregate.streaming import producer
-from scoregate.streaming.keys import writers_key
+from scoregate.streaming.keys import kept_key, marker_key, writers_key
 
-SWEEP_S: Final = 1.0
+SWEEP_S: Final = 0.5
 AT_ONCE: Final = 200
 """Events per call: a script holds up everybody else's reads for as long as it runs."""
 MOST_WAITING: Final = 20_000
@@ -41,6 +43,18 @@ class Outbox(Protocol):
     async def sent(self, writer: str, stream: str, number: int) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Swept:
+    """What was durable when it began was on the streams when it ended.
+
+    `epochs`: which filling of the store that holds for, None for none; for streams that are not named, for any.
+    """
+
+    began_s: float
+    ended_s: float
+    epochs: Mapping[str, str | None]
+
+
 class Relay:
     """Sends a ledger's events until it is closed. `waiting` counts those that are durable and not yet sent."""
 
@@ -52,7 +66,20 @@ class Relay:
         self._fresh: list[Outgoing] = []
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._swept: deque[_Swept] = deque(maxlen=3)
         self.waiting = 0
+
+    def sent_until_s(self, stream: str, epoch: str, counted_until_s: float) -> float:
+        """Return the time up to which all that is durable here is counted; 0 if nothing is known.
+
+        `epoch` names the filling of the store that is asked about, `counted_until_s` is the watermark: up to when what
+        is on the stream is counted. A store that was filled anew lacks what was neither in history nor sent again yet,
+        however new its watermark is.
+        """
+        for swept in self._swept:
+            if swept.ended_s <= counted_until_s and swept.epochs.get(stream, epoch) == epoch:
+                return swept.began_s
+        return 0.0
 
     def start(self) -> None:
         self._ledger.on_outgoing = self._take
@@ -87,6 +114,7 @@ class Relay:
             except (RedisError, OSError, LedgerUnavailable, TimeoutError):
                 # Nothing is lost: the next sweep starts from what the stream says it has.
                 self._fresh.clear()
+                self._swept.clear()
                 await asyncio.sleep(SWEEP_S / 4)
             self._woken.clear()
             if not self._fresh:
@@ -104,16 +132,32 @@ class Relay:
                 await self._append(events[start : start + AT_ONCE])
 
     async def _sweep(self) -> None:
-        """Send what the streams lack of any writer whose events may not all be there."""
+        """Send what the streams lack of any writer whose events may not all be there, or could be lost with them."""
+        began_s = time.time()
         heads = await self._ledger.heads()
         self.waiting = 0
+        sent: dict[str, str | None] = {}
         for stream, group in groupby(sorted(heads, key=lambda pair: (pair[1], pair[0])), key=lambda pair: pair[1]):
             writers = [writer for writer, _ in group]
-            known = await self._redis.hmget(writers_key(self._project, stream), writers)
-            for writer, raw in zip(writers, known, strict=True):
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hget(marker_key(self._project, stream), "epoch")
+            for key in (writers_key, kept_key):
+                pipe.hmget(key(self._project, stream), writers)
+            epoch, known, kept = await pipe.execute()
+            whole = [
                 await self._catch_up(writer, stream, int(raw or 0), heads[writer, stream])
+                for writer, raw in zip(writers, known, strict=True)
+            ]
+            for writer, raw in zip(writers, kept, strict=True):
+                # What is on the stream alone is lost with the store, and has to be sent again.
+                if raw:
+                    await self._ledger.sent(writer, stream, int(raw))
+            after = await self._redis.hget(marker_key(self._project, stream), "epoch")
+            sent[stream] = epoch.decode() if epoch is not None and epoch == after and all(whole) else None
+        self._swept.appendleft(_Swept(began_s, time.time(), sent))
 
-    async def _catch_up(self, writer: str, stream: str, sent: int, head: int) -> None:
+    async def _catch_up(self, writer: str, stream: str, sent: int, head: int) -> bool:
+        """Send a writer's events up to `head`; return whether the stream has them all."""
         while sent < head:
             some = await self._ledger.outgoing(writer, stream, sent, AT_ONCE)
             if not some:
@@ -124,9 +168,9 @@ class Relay:
             last = await self._append(some)
             if last == producer.CLOSED:
                 self.waiting += head - sent
-                return
+                return False
             sent = max(last, sent + len(some))
-        await self._ledger.sent(writer, stream, sent)
+        return True
 
     async def _append(self, some: Sequence[Outgoing]) -> int:
         arguments = producer.arguments(self._project, some)

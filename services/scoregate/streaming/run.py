@@ -102,4 +102,3 @@ def _listen(host: str, port: int, workers: Sequence[StreamWorker]) -> None:
 
     server = make_server(host, port, app, handler_class=_Quiet)
     threading.Thread(target=server.serve_forever, daemon=True, name="health").start()
-

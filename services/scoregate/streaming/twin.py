@@ -110,14 +110,12 @@ class Twin:
         waited_s = time.monotonic() - self._since_s
         return len(self._entries) >= FLUSH_ROWS or (bool(self._entries) and waited_s >= FLUSH_S)
 
-    def flush(self) -> list[str]:
-        """Write what waits; return the ids that are durable now."""
-        if not self._entries:
-            return []
-        write_live(self._folder, self._entries)
-        ids = [at for at, _, _ in self._entries]
-        self._entries = []
-        return ids
+    def flush(self) -> list[Entry]:
+        """Write what waits; return it: it is durable now."""
+        entries, self._entries = self._entries, []
+        if entries:
+            write_live(self._folder, entries)
+        return entries
 
     def forget(self) -> None:
         """Drop what waits: the stream delivers it again."""

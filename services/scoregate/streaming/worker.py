@@ -14,14 +14,17 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
 
 from scoregate.errors import ScoregateError
 from scoregate.events import FACTS, Event, Outgoing
 from scoregate.features.plan import views
 from scoregate.settings import Settings
 from scoregate.streaming.apply import Applier, Order, order_of
-from scoregate.streaming.keys import events_key, holder_key, lease_key, marker_key, rejected_key
+from scoregate.streaming.keys import events_key, holder_key, kept_key, lease_key, marker_key, rejected_key
 from scoregate.streaming.rows import SWAP
 from scoregate.streaming.twin import Twin, live_folder
 from scoregate.telemetry.logs import EventLog
@@ -47,11 +50,13 @@ redis.call('SET', KEYS[2], ARGV[1])
 return 1
 """
 """KEYS: lease, its last holder. ARGV: token, ms. Returns 0 if somebody else has it, 2 if nobody else had it since."""
-WATERMARK: Final = """
+SET_IN: Final = """
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
-return redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+return redis.call('HSET', KEYS[2], unpack(ARGV, 2))
 """
-"""A store that was flushed meanwhile must not get half a marker. KEYS: marker. ARGV: epoch, fields and values."""
+"""Sets fields in one filling of the store alone: one that was flushed meanwhile must not get half a marker.
+
+KEYS: marker, hash. ARGV: epoch, fields and values."""
 _STILL: Final = 2
 RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
@@ -89,13 +94,18 @@ class StreamWorker:
         self._shard, self._shards = shard, shards
         self._metrics, self._log, self._rebuild, self._stop = metrics, log, rebuild, stop
         self._redis: Any = Redis.from_url(
-            settings.store_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+            settings.store_url,
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            redis_connect_func=self._connected,
         )
         self._events = events_key(settings.project, stream)
         self._marker = marker_key(settings.project, stream)
         self._lease = lease_key(settings.project, stream, shard)
         self._holder = holder_key(settings.project, stream, shard)
         self._rejected = rejected_key(settings.project, stream)
+        self._kept = kept_key(settings.project, stream)
         self._token = secrets.token_hex(8)
         self._group = group_of(shard, shards)
         swap_sha = self._redis.register_script(SWAP).sha
@@ -104,6 +114,7 @@ class StreamWorker:
         )
         # One shard writes the twin, for all.
         self._twin = Twin(live_folder(settings.data, stream)) if shard == 0 else None
+        self._written: dict[str, int] = {}
         self._renewed_s = self._trimmed_s = 0.0
         self._epoch: bytes | None = None
         self._counted_until: Order = (0, 0)
@@ -128,7 +139,7 @@ class StreamWorker:
                 self._begin_again()
                 self._redis.delete(self._marker)
         with contextlib.suppress(RedisError, OSError):
-            self._flush()
+            self._write()
             self._redis.eval(RELEASE, 1, self._lease, self._token)
         self._redis.close()
 
@@ -139,6 +150,8 @@ class StreamWorker:
             return True
         taken = self._redis.eval(TAKE, 2, self._lease, self._holder, self._token, LEASE_MS)
         if taken != _STILL:
+            # What was read without the lease may be known to nobody else.
+            self._write()
             self._begin_again()
         if not taken:
             return False
@@ -149,6 +162,13 @@ class StreamWorker:
             return False
         return True
 
+    def _connected(self, connection: Any) -> None:
+        """Let nobody go on over a new connection as if nothing had been: a store that was started again may have lost
+        what it was told last, and rows in memory would be ahead of it."""
+        if self._epoch is not None:
+            raise Disconnected("the store was away")
+        connection.on_connect()
+
     def _let_go(self) -> None:
         self._begin_again()
         self._redis.eval(RELEASE, 1, self._lease, self._token)
@@ -156,6 +176,7 @@ class StreamWorker:
     def _begin_again(self) -> None:
         """Forget what is only true while nobody else has written."""
         self._epoch = None
+        self._written.clear()
         self._applier.forget()
         if self._twin:
             self._twin.forget()
@@ -176,17 +197,18 @@ class StreamWorker:
         self._redis.script_load(SWAP)
         self._epoch = epoch
         # Before anything new.
-        return self._redo()
+        self._redo()
+        return self._epoch is not None
 
-    def _redo(self) -> bool:
-        """Apply what was delivered and not acknowledged; return whether all of that was done as the lease's holder."""
+    def _redo(self) -> int:
+        """Apply what was delivered and not acknowledged, for as long as the lease is ours; return how much it was."""
         after: Any = "0"
-        while entries := self._read(after, None):
+        done = 0
+        while (entries := self._read(after, None)) and self._hold_lease():
             self._apply(entries)
             after = entries[-1][0]
-            if not self._hold_lease():
-                return False
-        return True
+            done += len(entries)
+        return done
 
     # One turn
 
@@ -197,8 +219,8 @@ class StreamWorker:
         self.caught_up = len(entries) < AT_ONCE
         until_us = asked_us if self.caught_up else order_of(entries[-1][0])[0] * 1_000
         said = ("shards", self._shards, f"watermark_us:{self._shard}", until_us)
-        self._redis.eval(WATERMARK, 1, self._marker, self._epoch, *said)
-        if self._twin is None or self._twin.due:
+        self._redis.eval(SET_IN, 2, self._marker, self._marker, self._epoch, *said)
+        if self._twin and self._twin.due:
             self._flush()
         self._trim()
 
@@ -209,8 +231,8 @@ class StreamWorker:
     def _apply(self, entries: list[Any]) -> None:
         if not entries:
             return
-        decoded = [(order_of(at), at, fields, event) for at, fields in entries if (event := self._decode(at, fields))]
-        wanted = [(order, at, event) for order, at, _, event in decoded if order > self._counted_until]
+        decoded = [found for at, fields in entries if (found := self._decode(at, fields))]
+        wanted = [(order, at, event) for at, _, event in decoded if (order := order_of(at)) > self._counted_until]
         done = self._applier.apply(wanted)
         now_us = time.time() * 1e6
         self._metrics.applied(self.stream, done.counted, done.late)
@@ -219,16 +241,18 @@ class StreamWorker:
         self._metrics.fresh_after(self.stream, [(now_us - event.known_us) / 1e6 for _, _, event in some])
         if self._twin:
             # Acknowledged when they are in a file too.
-            self._twin.add([(at.decode(), _source(event, fields), event) for _, at, fields, event in decoded])
+            self._twin.add([(at.decode(), source, event) for at, source, event in decoded])
         else:
             self._redis.xack(self._events, self._group, *(at for at, _ in entries))
 
-    def _decode(self, at: bytes, fields: Any) -> Event | None:
+    def _decode(self, at: bytes, fields: Any) -> tuple[bytes, Outgoing, Event] | None:
         try:
-            return Event.decode(fields[b"e"])
+            event = Event.decode(fields[b"e"])
+            return at, Outgoing(event.stream, fields[b"w"].decode(), int(fields[b"n"]), fields[b"e"]), event
         except (ValueError, KeyError, TypeError) as problem:
             # It will never be readable: kept aside, so that it holds up nothing and is not lost.
             self._redis.xadd(self._rejected, {"id": at, **(fields or {})}, maxlen=10_000, approximate=True)
+            self._redis.xack(self._events, self._group, at)
             self._metrics.rejected(self.stream)
             self._log.event("events.rejected", stream=self.stream, entry=at.decode(), error=str(problem))
             return None
@@ -236,28 +260,33 @@ class StreamWorker:
     # What is done with
 
     def _flush(self) -> None:
-        """Write the twin, acknowledge what is in it, and say so to those who could send it again."""
-        if not self._twin or not (entries := self._twin.flush()):
+        """Write the twin, acknowledge what is in it, and tell relays up to where nothing needs to be sent again."""
+        self._write()
+        # Nothing is pending now but what somebody was given who had lost the lease, and did not come to the end.
+        if self._redo() == 0 and self._written:
+            said = (part for pair in self._written.items() for part in pair)
+            self._redis.eval(SET_IN, 2, self._marker, self._kept, self._epoch, *said)
+            self._written.clear()
+
+    def _write(self) -> None:
+        if not self._twin:
             return
+        entries = self._twin.flush()
         for start in range(0, len(entries), AT_ONCE):
-            some = entries[start : start + AT_ONCE]
-            self._redis.xack(self._events, self._group, *(at for at, _, _ in some))
-        # In order: of each writer the last number.
-        numbers = {source.writer: source.number for _, source, _ in entries}
-        self._redis.eval(KEPT, 2, self._marker, self._kept, *(part for pair in numbers.items() for part in pair))
+            self._redis.xack(self._events, self._group, *(at for at, _, _ in entries[start : start + AT_ONCE]))
+        # In the order of the stream: of each writer the last number stays.
+        self._written.update((source.writer, source.number) for _, source, _ in entries)
 
     def _trim(self) -> None:
         """Drop old entries that every group has had and acknowledged."""
         if time.monotonic() - self._trimmed_s < TRIM_S:
             return
         self._trimmed_s = time.monotonic()
+        if self._twin is None:
+            self._redo()
         oldest = [(int((time.time() * 1_000) - KEPT_MS), 0)]
         for group in self._redis.xinfo_groups(self._events):
             pending = self._redis.xpending(self._events, group["name"])
             oldest.append(order_of(pending["min"] or group["last-delivered-id"]))
         ms, seq = min(oldest)
         self._redis.xtrim(self._events, minid=f"{ms}-{seq}", approximate=True)
-
-
-def _source(event: Event, fields: Any) -> Outgoing:
-    return Outgoing(event.stream, fields[b"w"].decode(), int(fields[b"n"]), fields[b"e"])

@@ -3,7 +3,10 @@
     streams, tiles, prepare    offline data, Feast sources, point-in-time join
     dataset.py, vectors.py     labelled requests → the service's own vectors, as of then
     fit.py                     the forest and its calibrator
-    evaluate.py                metrics with intervals on records that training has not seen
+    evaluate.py, worklist.py   metrics on records that training has not seen; resample.py makes their intervals
+    thresholds.py              where outcomes begin, by the policy's costs, and what it would cost to move that
+    fairness.py                how decisions fall on segments of people
+    evidence.py                all of these for one training
     describe.py, card.py       signature, reference histograms, golden requests, model card
     artefact.py                writes the immutable folder
     run.py                     all of it in order
@@ -56,6 +59,8 @@ class Problem:
     drawn evenly over the feature's range; `prior`: share of anomalies that the contrast's score assumes.
     `monotone`: feature → 1 where more can only raise the score, -1 where it can only lower it.
     `group`: column of what is drawn together when intervals are made.
+    `protected` returns protected attributes, never features, for the fairness report alone: one column that the
+    requests have too, and one for each attribute.
     `rows_at_most`: bound on the good records to train on, and to test on; each then weighs more.
     """
 
@@ -71,6 +76,7 @@ class Problem:
     spread: float = 0.2
     prior: float = 0.02
     group: str | None = None
+    protected: Callable[[Settings], pa.Table] | None = None
     rows_at_most: int = 24_000
     rounds_at_most: int = 600
 

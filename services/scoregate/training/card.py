@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from scoregate.training.evaluate import TITLES, Measured
+from scoregate.training.evaluate import TITLES
+from scoregate.training.resample import Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Figures:
     training: Mapping[str, Any]
     tested: Mapping[str, Any]
     rounds: int
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def card(figures: Figures) -> str:
@@ -47,11 +49,110 @@ Purpose, population, label and limits are in the README of the service.
 | outcome | share of the test period |
 |---|---|
 {outcomes}
-"""
+{_money(figures.details)}{_stability(figures.details)}{_thresholds(figures.details)}{_fairness(figures.details)}"""
 
 
 def _records(figures: Mapping[str, Any]) -> str:
     return f"{figures['rows']:,} records from {figures['start']} to {figures['end']}, {figures['bad']:,} of them"
+
+
+def _money(details: Mapping[str, Any]) -> str:
+    if not (money := details.get("money")):
+        return ""
+    rows = "\n".join(
+        f"| {text} | {_major(money[key])} |"
+        for key, text in (
+            ("approve_all_minor", "the mildest outcome for all"),
+            ("cost_minor", "the policy"),
+            ("expected_minor", "the policy, as its scores expected"),
+            ("saved_minor", "saved"),
+        )
+    )
+    return f"""
+Cost of {money["per_decisions"]:,} decisions of the test period, in major units, with 95 % intervals (below 0: earned):
+
+| | |
+|---|---|
+{rows}
+"""
+
+
+def _stability(details: Mapping[str, Any]) -> str:
+    found = details.get("stability") or {}
+    if not found.get("sd"):
+        return ""
+    return (
+        f"\nOver {len(found['folds'])} folds of the training records the {title(found['metric'])} was "
+        f"{found['mean']:.3f} on average, with a standard deviation of {found['sd']:.3f}.\n"
+    )
+
+
+def _thresholds(details: Mapping[str, Any]) -> str:
+    if not (found := details.get("thresholds")):
+        return ""
+    rows = "\n".join(
+        f"| {name} | {_begins(one)} | {_major(one['shift']['minus_20_percent'])} "
+        f"| {_major(one['shift']['plus_20_percent'])} | {one['optimum']['factor']:g} |"
+        for name, one in found["outcomes"].items()
+    )
+    overrides = "".join(
+        f"\n- Overridden by a person: {one['outcome']} begins above {one['above']:g}, because: {one['reason']}\n"
+        f"  It moves {one['moved']:,} records and costs {_major(one['extra_minor'])} more.\n"
+        for one in found["overrides"]
+    )
+    return f"""
+Where outcomes begin follows from the costs in policy.toml.
+On training records scored out of sample: what {found["per_decisions"]:,} decisions would cost more if an outcome began
+20 % lower or higher, and at which multiple they would have cost least.
+
+| outcome | from score, at the median amount | -20 % | +20 % | least at |
+|---|---|---|---|---|
+{rows}
+{overrides}"""
+
+
+def _fairness(details: Mapping[str, Any]) -> str:
+    if not (found := details.get("fairness")):
+        return ""
+    rows = []
+    for attribute, one in found["attributes"].items():
+        for segment, cell in sorted(one["segments"].items()):
+            figures = (
+                ["too small", "", "", ""]
+                if cell["too_small"]
+                else [
+                    _share(cell[key])
+                    for key in (
+                        "approval_rate",
+                        "adverse_impact_ratio",
+                        "equal_opportunity_difference",
+                        "calibration_gap",
+                    )
+                ]
+            )
+            rows.append(f"| {attribute} | {segment} | {cell['records']:,} | {' | '.join(figures)} |")
+    table = "\n".join(rows)
+    return f"""
+Protected attributes are never features; on all records scored out of sample (cells of fewer than {found["min_cell"]}
+records are too small; `metrics.json` says which rule each figure serves):
+
+| attribute | segment | records | approved | adverse-impact ratio | equal opportunity | observed - predicted |
+|---|---|---|---|---|---|---|
+{table}
+"""
+
+
+def _begins(one: Mapping[str, Any]) -> str:
+    return "never" if one["score"] is None else f"{one['score']:.4f}"
+
+
+def _major(minor: Mapping[str, float]) -> str:
+    value, low, high = (minor[key] / 100 for key in ("value", "low", "high"))
+    return f"{value:,.0f} ({low:,.0f} to {high:,.0f})"
+
+
+def _share(figure: Mapping[str, float] | None) -> str:
+    return "too few" if figure is None else f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
 def title(metric: str) -> str:

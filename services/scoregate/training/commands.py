@@ -1,4 +1,4 @@
-"""`scoregate train` and `scoregate features`: from the command line to training and data."""
+"""`scoregate train` and `scoregate features load|backfill`: from the command line to training and data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dataclasses import asdict
 from scoregate import catalog
 from scoregate.errors import ScoregateError
 from scoregate.settings import Settings
+from scoregate.training import skew_command
+from scoregate.training.imports import command as brought
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,10 +20,22 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     train.add_argument("service", help="a service's folder, such as fraud")
     train.add_argument("--json", action="store_true", help="print one JSON object on stdout, progress on stderr")
     train.add_argument("--promote", action="store_true", help="make it the champion even if there is one")
+    brought.register(train)
     train.set_defaults(run=_train)
     features = verbs.add_parser("features", help="bring offline data, Feast registry and online store up to now")
     actions = features.add_subparsers(title="actions", metavar="ACTION", required=True)
-    actions.add_parser("load", help="do it once").set_defaults(run=_load)
+    actions.add_parser("load", help="do it once, as far as it is needed").set_defaults(run=_load)
+    backfill = actions.add_parser("backfill", help="rebuild the online store from history, safely beside workers")
+    backfill.add_argument("--stream", help="this stream alone; all of them without it")
+    backfill.add_argument("--json", action="store_true", help="print one JSON object on stdout, progress on stderr")
+    backfill.set_defaults(run=_backfill)
+    run = actions.add_parser("run", help="count events into the online store as they come, until SIGTERM")
+    run.add_argument("--shard", type=int, default=0, help="which share of the entities, from 0 (default 0)")
+    run.add_argument("--shards", type=int, default=1, help="how many workers share the entities (default 1)")
+    run.add_argument("--host", default="127.0.0.1", help="where metrics and health listen (default 127.0.0.1)")
+    run.add_argument("--port", type=int, help="port of /metrics, /livez and /readyz; none without it")
+    run.set_defaults(run=_run)
+    skew_command.register_skew(actions)
 
 
 def _say(text: str) -> None:
@@ -29,14 +43,28 @@ def _say(text: str) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from scoregate.training import run
+    from scoregate.training import gates, run
+    from scoregate.training.registry import refusal
 
     if arguments.service not in catalog.services():
         raise ScoregateError(f"there is no service {arguments.service}; there are {', '.join(catalog.services())}")
-    trained = run.train(arguments.service, Settings(), _say, promote=arguments.promote)
+    settings = Settings()
+    bring = brought.bring(arguments, settings)
+    trained = run.train(arguments.service, settings, _say, promote=arguments.promote, bring=bring)
+    failed = gates.first_failed(trained.gates)
     if arguments.json:
-        metrics = {name: asdict(found) for name, found in trained.metrics.items()}
-        print(json.dumps({"artefact": str(trained.path), "version": trained.version, "metrics": metrics}))
+        figures = {
+            "artefact": str(trained.path),
+            "version": trained.version,
+            "metrics": {name: asdict(found) for name, found in trained.metrics.items()},
+            "gates": [asdict(gate) for gate in trained.gates],
+            "champion": trained.champion,
+            "report": str(trained.report),
+        }
+        print(json.dumps(figures))
+    if failed is not None:
+        _say(f"{refusal(arguments.service, trained.version, failed)}; the evidence is in {trained.report}")
+        return 1 if arguments.promote else 0
     _say(
         f"{arguments.service}: {trained.version} is the champion; `scoregate restart {arguments.service}` serves it"
         if trained.champion
@@ -49,4 +77,41 @@ def _load(arguments: argparse.Namespace) -> int:
     from scoregate.training import prepare
 
     prepare.features(Settings(), _say)
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from scoregate.features.plan import read_registry
+    from scoregate.streaming.run import run
+    from scoregate.training import backfill
+
+    settings = Settings()
+    if not 0 <= arguments.shard < arguments.shards <= backfill.SHARDS_AT_MOST:
+        raise ScoregateError(f"--shard must be below --shards, and those at most {backfill.SHARDS_AT_MOST}")
+
+    def rebuild(stream: str) -> None:
+        registry = read_registry(settings.registry_path)
+        backfill.rebuild(settings, registry, stream, say=_say, only_if_gone=True)
+
+    place = {"shard": arguments.shard, "shards": arguments.shards, "host": arguments.host, "port": arguments.port}
+    return run(settings, rebuild, **place)
+
+
+def _backfill(arguments: argparse.Namespace) -> int:
+    from scoregate.features.plan import read_registry
+    from scoregate.training import backfill
+
+    settings = Settings()
+    registry = read_registry(settings.registry_path)
+    known = backfill.streams_of(registry)
+    if arguments.stream not in (None, *known):
+        raise ScoregateError(f"there is no stream {arguments.stream}; there are {', '.join(known)}")
+    done = []
+    for stream in [arguments.stream] if arguments.stream else known:
+        rebuilt = backfill.rebuild(settings, registry, stream, say=_say)
+        if rebuilt is not None:
+            done.append(asdict(rebuilt))
+            _say(f"{stream}: {rebuilt.events:,} events, {rebuilt.rows:,} rows in {rebuilt.seconds:.1f} s")
+    if arguments.json:
+        print(json.dumps({"streams": done}))
     return 0

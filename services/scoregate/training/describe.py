@@ -90,12 +90,13 @@ def golden(data: Dataset, request_type: Any, score: Floats, outcome: Ints, polic
         chosen += some[np.unique(places)].tolist()
     out = []
     for i in chosen:
-        request = data.request(request_type, i)
+        request, row = data.request(request_type, i), data.row(i)
         out.append(
             {
                 "request": request.model_dump(mode="json"),
                 "at_s": request.event_at.timestamp(),
-                "views": as_json(data.row(i)),
+                "views": as_json(row),
+                "entities": dict(row.entities),
                 "vector": nan_to_none(data.matrix[i].tolist()),
                 "score": float(score[i]),
                 "outcome": policy.outcomes[outcome[i]].name,

@@ -9,7 +9,7 @@ contrast     learns records against a reference sample in which every feature is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,12 +41,23 @@ _ALWAYS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A forest in XGBoost's UBJSON, and its calibrator: score = 1 / (1 + exp(-(a * margin + b)))."""
+    """A forest in XGBoost's UBJSON, and its calibrator: score = 1 / (1 + exp(-(a * margin + b))).
+
+    `turns` holds, for each split, the positions of the records that its forest had not seen, and their margins.
+    """
 
     ubj: bytes
     a: float
     b: float
     rounds: int
+    turns: tuple[tuple[Ints, Floats], ...] = ()
+
+    def calibrated(self, margin: Floats) -> Floats:
+        return np.asarray(1.0 / (1.0 + np.exp(-(self.a * margin + self.b))))
+
+    def unseen(self, rows: int) -> Floats:
+        """Return the score of each training record by forests that had not seen it; nan where there is none."""
+        return self.calibrated(mean_margin(self.turns, rows))
 
 
 def fit(problem: Problem, dataset: Dataset, names: tuple[str, ...], seed: int, say: Callable[[str], None]) -> Fitted:
@@ -55,7 +66,7 @@ def fit(problem: Problem, dataset: Dataset, names: tuple[str, ...], seed: int, s
     parameters = {**_ALWAYS, **problem.parameters, "seed": seed % 2**31}
     if problem.monotone:
         parameters["monotone_constraints"] = {n: problem.monotone[n] for n in names if n in problem.monotone}
-    unseen = np.full(len(dataset.fold), np.nan)
+    turns: list[tuple[Ints, Floats]] = []
     stops: list[int] = []
     for learn, validate in dataset.splits():
         watched = _records(problem, dataset, names, validate, rng)
@@ -68,16 +79,26 @@ def fit(problem: Problem, dataset: Dataset, names: tuple[str, ...], seed: int, s
             verbose_eval=False,
         )
         stops.append(booster.best_iteration + 1)
-        unseen[validate] = booster.predict(
+        margin = booster.predict(
             xgb.DMatrix(dataset.matrix[validate].astype(np.float32), feature_names=list(names)),
             output_margin=True,
             iteration_range=(0, booster.best_iteration + 1),
         )
-        say(f"fold {len(stops)} of {len(dataset.turns)} stopped after {stops[-1]} rounds")
+        turns.append((np.flatnonzero(validate), margin.astype(np.float64)))
+        say(f"fold {len(stops)} stopped after {stops[-1]} rounds")
     rounds = round(sum(stops) / len(stops))
     final = xgb.train(parameters, _records(problem, dataset, names, dataset.train, rng), rounds)
-    a, b = _calibrator(problem, dataset, unseen)
-    return Fitted(bytes(final.save_raw("ubj")), a, b, rounds)
+    a, b = _calibrator(problem, dataset, turns)
+    return Fitted(bytes(final.save_raw("ubj")), a, b, rounds, tuple(turns))
+
+
+def mean_margin(turns: Sequence[tuple[Ints, Floats]], rows: int) -> Floats:
+    """Return the mean of each record's margins over the splits that had it unseen; nan where none had."""
+    total, count = np.zeros(rows), np.zeros(rows)
+    for place, margin in turns:
+        total[place] += margin
+        count[place] += 1
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _records(
@@ -120,11 +141,12 @@ def _counts(values: NDArray[Any]) -> bool:
     return bool((values >= 0).all() and (values == np.floor(values)).all())
 
 
-def _calibrator(problem: Problem, dataset: Dataset, unseen: Floats) -> tuple[float, float]:
+def _calibrator(problem: Problem, dataset: Dataset, turns: Sequence[tuple[Ints, Floats]]) -> tuple[float, float]:
     if problem.objective == "contrast":
         return 1.0, math.log(problem.prior / (1 - problem.prior))
-    seen = ~np.isnan(unseen)
-    return platt(unseen[seen], dataset.learned[seen], dataset.weight[seen])
+    # Each margin for itself and not their mean over splits: one forest, which is what serves, is less sure than many.
+    place = np.concatenate([one for one, _ in turns])
+    return platt(np.concatenate([margin for _, margin in turns]), dataset.learned[place], dataset.weight[place])
 
 
 def platt(margin: Floats, label: Ints, weight: Floats) -> tuple[float, float]:

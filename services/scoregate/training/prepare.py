@@ -17,10 +17,11 @@ from urllib.parse import unquote, urlsplit
 
 from scoregate import catalog
 from scoregate.errors import ScoregateError
-from scoregate.features.plan import read_registry
+from scoregate.events import FACTS
+from scoregate.features.plan import compile_plan, read_registry, views
 from scoregate.hashing import KeyedHash
 from scoregate.settings import ROOT, Settings
-from scoregate.training import load, streams, tilelog
+from scoregate.training import live, load, streams, tilelog
 from scoregate.training.streams import DEMO, Period, Say
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ def features(
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         KeyedHash.create(settings.hash_key_path)
         with streams.Workers() as workers:
-            with _applied(settings, on_progress):
+            with applied(settings, on_progress):
                 streams.ensure(settings, services, until, period, workers=workers, say=on_progress)
             registry = read_registry(settings.registry_path)
             tilelog.ensure(settings, registry, until, period, workers=workers, say=on_progress)
+            live.write_facts(settings, (plan for plan, _ in views(registry, FACTS)))
     except OSError as problem:
         if problem.errno != errno.ENOSPC:
             raise
@@ -58,12 +60,14 @@ def features(
 
 
 def historical(settings: Settings, feature_service: str, entity_df: pd.DataFrame) -> pa.Table:
-    """Return the requests, in their order, with every view of a FeatureService as of each one's `event_timestamp`.
+    """Return the requests, in their order, with the views of a FeatureService as of each one's `event_timestamp`.
 
-    Feature columns are named `<view>__<feature>`; null where the entity had no row, or only one too old.
+    Feature columns are named `<view>__<feature>`; null where the entity had no row, or only one too old. Views without
+    history are left out.
     """
-    store = feature_store(settings)
-    job = store.get_historical_features(entity_df, store.get_feature_service(feature_service), full_feature_names=True)
+    plan = compile_plan(read_registry(settings.registry_path), feature_service)
+    names = [f"{view.name}:{feature}" for view in plan.with_history for feature, _ in view.features]
+    job = feature_store(settings).get_historical_features(entity_df, names, full_feature_names=True)
     return job.to_arrow()
 
 
@@ -105,7 +109,7 @@ def connection_string(store_url: str) -> str:
 
 
 @contextlib.contextmanager
-def _applied(settings: Settings, say: Say) -> Any:
+def applied(settings: Settings, say: Say) -> Any:
     """Apply the repository if it is not what the registry was made from, beside what is done meanwhile."""
     note = settings.registry_path.with_name(settings.registry_path.name + ".applied")
     if note.exists() and note.read_text() == _made_from(settings):

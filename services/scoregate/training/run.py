@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +14,17 @@ from scoregate import catalog
 from scoregate.models.forest import Forest
 from scoregate.policy import Policy
 from scoregate.settings import Settings
-from scoregate.training import Problem, artefact, describe
+from scoregate.training import Problem, artefact, describe, evidence
+from scoregate.training.acceptance import Acceptance
 from scoregate.training.card import Figures, card, title
 from scoregate.training.dataset import Dataset, Ints, build
-from scoregate.training.evaluate import Measured, measure_with_intervals
+from scoregate.training.evaluate import measure_drawn
 from scoregate.training.fit import fit, isolation_forest
+from scoregate.training.gates import Gate
+from scoregate.training.imports import Material
+from scoregate.training.registry import GATES
+from scoregate.training.report import Page, importance, render
+from scoregate.training.resample import Measured
 from scoregate.training.vectors import Floats
 
 Say = Callable[[str], None]
@@ -25,7 +32,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """An accepted model: its version, the headline metric with its 95 % interval, all metrics by name."""
+    """A trained model: its version, the headline metric with its 95 % interval, all metrics by name, the evidence.
+
+    It is served only as the champion, and that only if its gates passed; `report` is the page for people.
+    """
 
     service: str
     version: str
@@ -36,35 +46,55 @@ class Trained:
     path: Path
     champion: bool
     metrics: dict[str, Measured]
+    details: dict[str, Any]
+    gates: Sequence[Gate]
+    report: Path
 
 
-def train(service: str, settings: Settings, on_progress: Say, *, promote: bool = False) -> Trained:
-    """Train a service's model from the data in `settings.home`, and write its artefact.
+def train(
+    service: str,
+    settings: Settings,
+    on_progress: Say,
+    *,
+    promote: bool = False,
+    bring: Callable[[Say], Material] | None = None,
+) -> Trained:
+    """Train a service's model from the data in `settings.home`, or from what `bring` makes of somebody's own file.
 
-    It becomes the champion when there is none, or when `promote` says so.
+    The artefact becomes the champion when its gates passed and there is none, or `promote` says so.
     """
-    module = catalog.part(service, "train")
-    problem: Problem = module.PROBLEM
-    names: tuple[str, ...] = tuple(catalog.part(service, "features").FEATURES)
-    policy_text = Path(str(module.__file__)).with_name("policy.toml").read_text()
-    policy = Policy.from_toml(policy_text)
-    policy.check(names)
     began = time.monotonic()
 
     def say(what: str) -> None:
         on_progress(f"{service}: {what} ({time.monotonic() - began:.0f} s)")
 
-    data = build(service, problem, settings, say)
+    with Acceptance(service, settings) as accept:
+        material = bring(say) if bring else _own(service, settings, say)
+        accept.receive(material)
+        trained = _accepted(service, settings, material, accept, say, promote=promote)
+    for gate in trained.gates:
+        on_progress(f"{service}:   {gate.name:<12} {gate.status:<8} {gate.sentence}")
+    return trained
+
+
+def _accepted(
+    service: str, settings: Settings, material: Material, accept: Acceptance, say: Say, *, promote: bool
+) -> Trained:
+    problem, names, data = material.problem, material.names, material.data
+    policy = Policy.from_toml(material.policy)
+    policy.check(names)
     fitted = fit(problem, data, names, settings.seed, say)
-    score = Forest.from_bytes(fitted.ubj, fitted.a, fitted.b).predict(data.matrix.astype(np.float32))
-    metrics = _evaluate(problem, data, score, settings.seed)
-    outcome = outcomes(policy, data, names, score)
+    forest = Forest.from_bytes(fitted.ubj, fitted.a, fitted.b)
+    score = forest.predict(data.matrix.astype(np.float32))
+    metrics = _evaluate(problem, data, score, settings)
+    outcome, floor = outcomes(policy, data, names, score), outcomes(policy, data, names, np.zeros_like(score))
+    details = evidence.details(problem, data, fitted, policy, names, score, floor, settings)
     say(f"evaluated on {int(data.test.sum()):,} records that training has not seen, with 95 % intervals")
     for name, measured in metrics.items():
-        on_progress(f"{service}:   {title(name):<34} {measured}")
+        say(f"  {title(name):<34} {measured}")
 
     test = data.test
-    feature_service = problem.feature_service(service)
+    feature_service = material.feature_service
     signature = describe.signature(service, feature_service, data, names, fitted, outcome, settings.seed)
     shares = describe.shares(policy, outcome[test], data.weight[test])
     figures = Figures(
@@ -76,24 +106,50 @@ def train(service: str, settings: Settings, on_progress: Say, *, promote: bool =
         training=signature["training"],
         tested={**describe.period(data, test), "rows": int(test.sum()), "bad": int(data.label[test].sum())},
         rounds=fitted.rounds,
+        details=details,
     )
     headline, headline_name = metrics[problem.headline], title(problem.headline)
-    request_type = catalog.part(service, "contract").Request
+    golden = describe.golden(data, material.request_type, score, outcome, policy)
+    found = accept.judge(fitted, score, metrics, details, golden)
     files = {
+        **material.files,
+        GATES: artefact.as_bytes(found.as_json()),
         "model.ubj": fitted.ubj,
         "signature.json": artefact.as_bytes(signature),
-        "policy.toml": policy_text.encode(),
+        "policy.toml": material.policy.encode(),
         "reference.json": artefact.as_bytes(describe.reference(data, names, score, shares)),
-        "golden.json": artefact.as_bytes(describe.golden(data, request_type, score, outcome, policy)),
+        "golden.json": artefact.as_bytes(golden),
         "metrics.json": artefact.as_bytes(
-            {"headline": {"name": headline_name, **asdict(headline)}, **{n: asdict(m) for n, m in metrics.items()}}
+            {
+                "headline": {"name": headline_name, **asdict(headline)},
+                **{name: asdict(measured) for name, measured in metrics.items()},
+                **details,
+            }
         ),
         "card.md": card(figures).encode(),
     }
-    models = settings.models(service)
-    folder = artefact.write(models, files)
-    champion = artefact.promote(models, folder, replace=promote)
-    say(f"wrote {folder.name}")
+    folder = artefact.write(settings.models(service), files)
+    lineage = accept.lineage(folder, signature["training"], data.plan.digest, material.files)
+    params = {**problem.parameters, **signature["training"], "rounds": fitted.rounds, "objective": problem.objective}
+    champion = accept.record(folder, found, params=params, metrics=metrics, lineage=lineage, replace=promote)
+    page = Page(
+        service=service,
+        version=folder.name,
+        found=found,
+        metrics=metrics,
+        details=details,
+        label=data.label[test],
+        score=score[test],
+        weight=data.weight[test],
+        importance=importance(forest, data, names, settings.seed),
+        policy=policy,
+        meanings=getattr(catalog.part(service, "features"), "MEANINGS", {}),
+        lineage=lineage,
+        drift=accept.drifted(folder.name),
+        champion=champion,
+    )
+    report = accept.write_report(folder.name, render(page))
+    say(f"wrote {folder.name}, and a report: {report}")
     return Trained(
         service=service,
         version=folder.name,
@@ -104,6 +160,27 @@ def train(service: str, settings: Settings, on_progress: Say, *, promote: bool =
         path=folder,
         champion=champion,
         metrics=metrics,
+        details=details,
+        gates=found.gates,
+        report=report,
+    )
+
+
+def _own(service: str, settings: Settings, say: Say) -> Material:
+    """Return what a service trains on by itself."""
+    module = catalog.part(service, "train")
+    problem: Problem = module.PROBLEM
+    names = tuple(catalog.part(service, "features").FEATURES)
+    policy = Path(str(module.__file__)).with_name("policy.toml").read_text()
+    # Before minutes of work, and not after them.
+    Policy.from_toml(policy).check(names)
+    return Material(
+        problem=problem,
+        names=names,
+        policy=policy,
+        feature_service=problem.feature_service(service),
+        request_type=catalog.part(service, "contract").Request,
+        data=build(service, problem, settings, say),
     )
 
 
@@ -118,12 +195,10 @@ def outcomes(policy: Policy, data: Dataset, names: tuple[str, ...], score: Float
     )
 
 
-def _evaluate(problem: Problem, data: Dataset, score: Floats, seed: int) -> dict[str, Measured]:
-    test = data.test
-    groups = data.rows[problem.group].to_numpy(zero_copy_only=False)[test].tolist() if problem.group else None
-    label, weight = data.label[test], data.weight[test]
-    metrics = measure_with_intervals(label, score[test], seed=seed, weight=weight, groups=groups)
+def _evaluate(problem: Problem, data: Dataset, score: Floats, settings: Settings) -> dict[str, Measured]:
+    metrics = evidence.metrics(problem, data, score, settings)
     if problem.objective == "contrast":
-        other = measure_with_intervals(label, isolation_forest(data, seed), seed=seed, weight=weight, groups=groups)
+        test, drawn = data.test, evidence.draws(problem, data, data.test, settings.seed)
+        other = measure_drawn(data.label[test], isolation_forest(data, settings.seed), data.weight[test], drawn)
         metrics["isolation_forest_average_precision"] = other["average_precision"]
     return metrics

@@ -1,7 +1,10 @@
 """Event days and facts on disk: only what is missing is made, the running day is cut at now, old days are dropped.
 
 A service offers what it has as plain functions in `simulate.py`, `data.py` or `keys.py`: `STREAM` with `day`, `facts`,
-and `keyed`, which adds the hashed columns that views key on. Services with the same `STREAM` share its days.
+`keyed`, which adds the hashed columns that views key on to a day, and `keyed_facts`, which puts them in the place of
+ids in a table of facts. Services with the same `STREAM` share its days.
+
+What was streamed lies beside the days in `live/` (`live.py`) and is never deleted here: nobody could make it again.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,6 +29,7 @@ from scoregate import catalog
 from scoregate.features.windows import KEPT
 from scoregate.hashing import KeyedHash
 from scoregate.settings import Settings
+from scoregate.streaming.twin import LIVE
 
 Say = Callable[[str], None]
 Task = tuple[str, int, Callable[..., None], tuple[Any, ...]]
@@ -32,7 +37,14 @@ Task = tuple[str, int, Callable[..., None], tuple[Any, ...]]
 
 DAY_US: Final = 86_400_000_000
 FACTS: Final = "facts"
-NOT_DATA: Final = frozenset(("__init__.py", "contract.py", "features.py", "service.py", "train.py"))
+NOT_DATA: Final = frozenset(
+    ("__init__.py", "contract.py", "events.py", "features.py", "imports.py", "links.py", "service.py", "train.py")
+)
+_HOOKS: Final = ("STREAM", "day", "facts", "keyed", "keyed_facts")
+RECIPE: Final = "recipe.txt"
+IMPORT: Final = "import "
+"""How the recipe begins of days that somebody brought: nothing here makes or drops any of them."""
+
 FEW_DAYS: Final = 6
 _DAYS_PER_TASK: Final = 13
 
@@ -50,12 +62,12 @@ DEMO: Final = Period(history_days=KEPT["days"] + 66, log_days=66)
 
 
 def hooks(service: str) -> dict[str, Any]:
-    """Return what the service offers: any of STREAM, day, facts and keyed."""
+    """Return what the service offers: any of STREAM, day, facts, keyed and keyed_facts."""
     found: dict[str, Any] = {}
     for name in ("simulate", "data", "keys"):
         if find_spec(f"{service}.{name}") is not None:
             part = catalog.part(service, name)
-            found |= {hook: getattr(part, hook) for hook in ("STREAM", "day", "facts", "keyed") if hasattr(part, hook)}
+            found |= {hook: getattr(part, hook) for hook in _HOOKS if hasattr(part, hook)}
     return found
 
 
@@ -65,13 +77,13 @@ def ensure(
     """Bring every stream and all facts up to `until` (aware)."""
     days = days_until(until, period.history_days)
     key_id = KeyedHash.load(settings.hash_key_path).key_id
-    keep(settings.data / FACTS, f"{settings.seed}")
+    keep(settings.data / FACTS, f"{settings.seed} {key_id}")
     tasks: list[Task] = []
     written: set[str] = set()
     for service in services:
         offered = hooks(service)
         stream = offered.get("STREAM")
-        if stream is not None and stream not in written:
+        if stream is not None and stream not in written and not is_imported(settings.data / stream):
             written.add(stream)
             keep(settings.data / stream, f"{settings.seed} {key_id if 'keyed' in offered else ''} {generator(service)}")
             missing = missing_days(settings.data / stream, days)
@@ -103,13 +115,20 @@ def day_us(day: dt.date) -> int:
     return (day - dt.date(1970, 1, 1)).days * DAY_US
 
 
+def is_imported(folder: Path) -> bool:
+    """Whether somebody brought the days of a stream."""
+    note = folder / RECIPE
+    return note.exists() and note.read_text().startswith(IMPORT)
+
+
 def keep(folder: Path, recipe: str) -> None:
-    """Delete the Parquet files below a folder if they were made by another recipe, and note this one."""
+    """Delete the Parquet files below a folder that another recipe made, but for live ones, and note this one."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    note = folder / "recipe.txt"
+    note = folder / RECIPE
     if not note.exists() or note.read_text() != recipe:
         for file in folder.rglob("*.parquet"):
-            file.unlink()
+            if LIVE not in file.relative_to(folder).parts:
+                file.unlink()
         note.write_text(recipe)
 
 
@@ -183,13 +202,18 @@ def _tasks(what: str, days: Sequence[dt.date], call: Callable[..., None], *argum
         yield what, len(some), call, (*arguments, some)
 
 
+def _hashed(settings: Settings) -> Callable[[str, str], str]:
+    """Return the keyed hash; the same accounts come every day, so it remembers."""
+    return cache(KeyedHash.load(settings.hash_key_path))
+
+
 def _write_days(settings: Settings, service: str, until: dt.datetime, days: Sequence[dt.date]) -> None:
-    offered = hooks(service)
+    offered, hashed = hooks(service), _hashed(settings)
     for day in days:
         table = offered["day"](day, settings.seed)
         table = table.filter(pc.less_equal(table["event_at"], pa.scalar(until, table.schema.field("event_at").type)))
         if "keyed" in offered:
-            table = offered["keyed"](table, KeyedHash.load(settings.hash_key_path))
+            table = offered["keyed"](table, hashed)
         write(settings.data / offered["STREAM"] / f"{day}.parquet", table)
 
 
@@ -204,9 +228,10 @@ def _missing_facts(settings: Settings, service: str, days: Sequence[dt.date]) ->
 
 def _write_facts(settings: Settings, service: str, days: Sequence[dt.date]) -> None:
     """Write what the feed stated as of the beginning of each day."""
-    facts = hooks(service)["facts"]
+    offered, hashed = hooks(service), _hashed(settings)
     for day in days:
-        stated = facts(dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC), settings.seed)
+        stated = offered["facts"](dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC), settings.seed)
         for view, table in stated.items():
-            write(settings.data / FACTS / view / f"{day}.parquet", table)
+            keyed = offered["keyed_facts"](table, hashed) if "keyed_facts" in offered else table
+            write(settings.data / FACTS / view / f"{day}.parquet", keyed)
         (settings.data / FACTS / f"{service}.txt").write_text("\n".join(stated))

@@ -1,7 +1,8 @@
 """Tiles in bulk: what `features.windows` reads, for any number of entities and times, from raw events.
 
 Events are sorted by entity and time once. A tile is then a run of neighbours, its sums are differences of prefix sums,
-and what an entity's tiles are at some time is a range of runs, the last of them cut short.
+and what an entity's tiles are at some time is a range of runs, the last of them cut short. What becomes known of an
+event afterwards, a label or that it was reversed, adds to its run from then on.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _NEVER: Final = np.iinfo(np.int64).max
 def tiles_at(events: pa.Table, queries: pa.Table) -> pa.Table:
     """Return the tiles of `queries` (key, at_us), in their order, from the events strictly before each time.
 
-    `events`: key, event_us, and where they exist amount_minor, party (strings), label_us (when fraud became known).
+    `events`: key, event_us, and where they exist amount_minor, party (strings), label_us (when fraud became known),
+    reversed_us (when the event was taken back).
     """
     index = TileIndex(events)
     code = pc.fill_null(pc.index_in(_array(queries["key"]), value_set=index.keys), -1)
@@ -48,7 +50,8 @@ class TileIndex:
         # Stable, so that of equal times the earlier row stays first.
         order = np.lexsort((events["event_us"].to_numpy(), code))
         self._code, self._at = code[order], events["event_us"].to_numpy()[order]
-        self._label = self._labels(events, order)
+        self._label = _afterwards(events, "label_us", order, self._at)
+        self._reversed = _afterwards(events, "reversed_us", order, self._at)
         self._clock = _distinct(self._at)
         self._place = self._code * (len(self._clock) + 1) + np.searchsorted(self._clock, self._at)
         self._first = np.searchsorted(self._code, np.arange(len(self.keys) + 1))
@@ -56,20 +59,18 @@ class TileIndex:
         major = amount // 100
         # Wrapping around is harmless: only differences are read, and those fit.
         self._sums = _prefix(amount), _prefix(major * major)
-        self._grains = {name: _Grain.of(name, self._code, self._at, self._label) for name in KEPT}
+        self._grains = {name: _Grain.of(name, self._code, self._at) for name in KEPT}
+        later = _later(self._label, self._reversed, amount, major)
+        self._later = {name: _Later.of(grain.run, len(grain.index), *later) for name, grain in self._grains.items()}
         self._parties: dict[str, _Firsts] = {}
+        self._arrival = order
         if "party" in events.column_names:
             party, ids = _party_ids(events["party"])
-            self._parties = {grain: _Firsts.of(self._grains[grain], party[order], ids) for grain in PARTY_LISTS}
-
-    def _labels(self, events: pa.Table, order: Ints) -> Ints:
-        if "label_us" not in events.column_names:
-            return np.full(len(order), _NEVER)
-        label = pc.fill_null(_array(events["label_us"]), _NEVER).to_numpy()[order]
-        return np.asarray(np.maximum(label, self._at))
+            self._party = party[order], ids
+            self._parties = {grain: _Firsts.of(self._grains[grain], *self._party) for grain in PARTY_LISTS}
 
     def log(self, from_us: int, to_us: int) -> pa.Table:
-        """Return a row for each change in [from_us, to_us): 1 µs after an event, and after a label has arrived."""
+        """Return a row for each change in [from_us, to_us): 1 µs after an event, a label's arrival, a reversal."""
         return self._changed(*self._changes(from_us, to_us))
 
     def latest(self, from_us: int, to_us: int) -> pa.Table:
@@ -78,14 +79,36 @@ class TileIndex:
         last = np.append(code[1:] != code[:-1], True)[: len(code)]
         return self._changed(code[last], at[last])
 
+    def newest(self) -> pa.Table:
+        """Return each entity's tiles after its newest event, whenever the others came, with all that is known by now.
+
+        What a worker has that was given the events in the order of the table: tiles are kept as of the newest event,
+        and of too many parties in a tile those that came first.
+        """
+        code = np.arange(len(self.keys))
+        end = self._first[1:]
+        at = self._at[end - 1] if len(code) else end
+        parties = {
+            grain: _Firsts.of(self._grains[grain], *self._party, arrival=self._arrival) for grain in self._parties
+        }
+        tables = []
+        for i in range(0, max(len(code), 1), _ROWS_AT_ONCE):
+            part = slice(i, i + _ROWS_AT_ONCE)
+            known = np.full(len(code[part]), _NEVER)
+            tables.append(self._rows(code[part], at[part], self._first[:-1][part], end[part], known, parties))
+        found = pa.concat_tables(tables)
+        return found.set_column(0, "at_us", pa.array(at + 1)).add_column(0, "key", self.keys)
+
     def _changed(self, code: Ints, at: Ints) -> pa.Table:
         return self.tiles(code, at).add_column(0, "key", self.keys.take(pa.array(code)))
 
     def _changes(self, from_us: int, to_us: int) -> tuple[Ints, Ints]:
         """Return entity and time of every change in [from_us, to_us), sorted, each once."""
-        # Labels of events that no window holds any more change nothing.
-        known = self._label - self._at < KEPT_US
-        times = [(self._at + 1, self._code), (self._label[known] + 1, self._code[known])]
+        times = [(self._at + 1, self._code)]
+        for afterwards in (self._label, self._reversed):
+            # What becomes known of events that no window holds any more changes nothing.
+            known = afterwards - self._at < KEPT_US
+            times.append((afterwards[known] + 1, self._code[known]))
         inside = [(at >= from_us) & (at < to_us) for at, _ in times]
         at, code = (np.concatenate([pair[i][some] for pair, some in zip(times, inside, strict=True)]) for i in (0, 1))
         order = np.lexsort((at, code))
@@ -102,20 +125,24 @@ class TileIndex:
         known = code >= 0
         begin = np.where(known, self._first[code], 0)
         end = np.searchsorted(self._place, code * (len(self._clock) + 1) + np.searchsorted(self._clock, at))
-        end = np.where(known, end, 0)
+        return self._rows(code, at, begin, np.where(known, end, 0), at, self._parties)
+
+    def _rows(self, code: Ints, at: Ints, begin: Ints, end: Ints, known: Ints, parties: dict[str, _Firsts]) -> pa.Table:
+        """Return the tiles kept at `at` of the events from `begin` to `end`, with what was known before `known`."""
         columns: dict[str, pa.Array] = {"at_us": pa.array(at)}
         for name, grain in self._grains.items():
             first, count = grain.reach(code, at, begin, end)
-            columns[name] = self._cells(grain, first, count, end, at)
-            if name in self._parties:
-                columns[PARTY_LISTS[name]] = self._parties[name].pairs(grain, first, count, end)
+            columns[name] = self._cells(name, first, count, end, known)
+            if name in parties:
+                columns[PARTY_LISTS[name]] = parties[name].pairs(grain, first, count, end)
             if name == "days":
                 last = self._at[np.maximum(end - 1, 0)] if len(self._at) else np.zeros_like(at)
                 columns["last_event_us"] = pa.array(np.where(count > 0, last, 0))
-        names = ["at_us", *KEPT, *(PARTY_LISTS[g] for g in self._parties), "last_event_us"]
+        names = ["at_us", *KEPT, *(PARTY_LISTS[g] for g in parties), "last_event_us"]
         return pa.table({name: columns[name] for name in names})
 
-    def _cells(self, grain: _Grain, first: Ints, count: Ints, end: Ints, at: Ints) -> pa.ListArray:
+    def _cells(self, name: str, first: Ints, count: Ints, end: Ints, known: Ints) -> pa.ListArray:
+        grain = self._grains[name]
         run, last = _ranges(first, count)
         begins, ends = grain.start[run], grain.start[run + 1]
         # The tile that the time falls into holds only what came before it.
@@ -124,7 +151,8 @@ class TileIndex:
         cells[:, 0] = grain.index[run]
         cells[:, 1] = ends - begins
         cells[:, 2], cells[:, 3] = (total[ends] - total[begins] for total in self._sums)
-        cells[:, 4] = grain.known_fraud(run, np.repeat(at, count))
+        cells[:, 4] = 0
+        self._later[name].add_to(cells[:, 1:], run, np.repeat(known, count))
         return _lists(cells, count * STRIDE)
 
 
@@ -140,12 +168,9 @@ class _Grain:
     place: Ints
     lowest: int
     span: int
-    labels: Ints
-    label_place: Ints
-    label_first: Ints
 
     @classmethod
-    def of(cls, name: str, code: Ints, at: Ints, label: Ints) -> _Grain:
+    def of(cls, name: str, code: Ints, at: Ints) -> _Grain:
         width_us = GRAIN_S[name] * 1_000_000
         tile = at // width_us
         new = np.append(True, (code[1:] != code[:-1]) | (tile[1:] != tile[:-1]))[: len(code)]
@@ -153,9 +178,6 @@ class _Grain:
         index = tile[start]
         lowest = int(index.min(initial=0 if len(index) == 0 else index[0]))
         span = int(index.max(initial=lowest)) - lowest + 2
-        known = np.flatnonzero(label != _NEVER)
-        labels = _distinct(label[known])
-        label_place = np.sort(run[known] * (len(labels) + 1) + np.searchsorted(labels, label[known]))
         return cls(
             kept=KEPT[name],
             width_us=width_us,
@@ -165,9 +187,6 @@ class _Grain:
             place=code[start] * span + index - lowest,
             lowest=lowest,
             span=span,
-            labels=labels,
-            label_place=label_place,
-            label_first=np.searchsorted(label_place, np.arange(len(start) + 1) * (len(labels) + 1)),
         )
 
     def reach(self, code: Ints, at: Ints, begin: Ints, end: Ints) -> tuple[Ints, Ints]:
@@ -178,14 +197,32 @@ class _Grain:
         last = self.run[np.where(some, end - 1, 0)] if len(self.run) else np.zeros_like(end)
         return first, np.where(some, np.maximum(last - first + 1, 0), 0)
 
-    def known_fraud(self, run: Ints, at: Ints) -> Ints:
-        """Count the events of each run whose label arrived before the time; a label is never older than its event."""
-        counts = np.zeros(len(run), np.int64)
-        some = np.flatnonzero(self.label_first[run + 1] > self.label_first[run])
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """What becomes known of a grain's runs: changes of count, sum, squares and known fraud, each from its time on."""
+
+    clock: Ints
+    place: Ints
+    first: Ints
+    total: Ints
+
+    @classmethod
+    def of(cls, run: Ints, runs: int, event: Ints, at: Ints, change: Ints) -> _Later:
+        """`event`: whose runs change; `at`: from when on; `change`: four numbers each."""
+        clock = _distinct(at)
+        place = run[event] * (len(clock) + 1) + np.searchsorted(clock, at)
+        order = np.argsort(place)
+        total = np.concatenate([np.zeros((1, 4), np.int64), np.cumsum(change[order], axis=0)])
+        place = place[order]
+        return cls(clock, place, np.searchsorted(place, np.arange(runs + 1) * (len(clock) + 1)), total)
+
+    def add_to(self, cells: Ints, run: Ints, at: Ints) -> None:
+        """Add to rows of `cells`, one per run, what had become known of the run before the time."""
+        some = np.flatnonzero(self.first[run + 1] > self.first[run])
         run = run[some]
-        before = run * (len(self.labels) + 1) + np.searchsorted(self.labels, at[some])
-        counts[some] = np.searchsorted(self.label_place, before) - self.label_first[run]
-        return counts
+        before = np.searchsorted(self.place, run * (len(self.clock) + 1) + np.searchsorted(self.clock, at[some]))
+        cells[some] += self.total[before] - self.total[self.first[run]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +236,8 @@ class _Firsts:
     before: Ints
 
     @classmethod
-    def of(cls, grain: _Grain, party: Ints, ids: Ints) -> _Firsts:
+    def of(cls, grain: _Grain, party: Ints, ids: Ints, arrival: Ints | None = None) -> _Firsts:
+        """`arrival`: place of each event in the order in which they came, if that is to choose and not their time."""
         who = grain.run * len(ids) + party
         # Stable, so that the first of its kind is the earliest.
         order = np.argsort(who, kind="stable")
@@ -207,7 +245,14 @@ class _Firsts:
         first = np.zeros(len(who), bool)
         first[order[new]] = True
         nth = _prefix(first.astype(np.int64))
+        many = nth[grain.start[1:]] - nth[grain.start[:-1]] > DISTINCT_CAP + 1
         first &= nth[1:] - nth[grain.start[grain.run]] <= DISTINCT_CAP + 1
+        for run in np.flatnonzero(many) if arrival is not None else ():
+            begin, end = grain.start[run], grain.start[run + 1]
+            came = begin + np.argsort(np.asarray(arrival)[begin:end])
+            _, earliest = np.unique(party[came], return_index=True)
+            first[begin:end] = False
+            first[came[np.sort(earliest)[: DISTINCT_CAP + 1]]] = True
         chosen = np.flatnonzero(first)
         pair = np.stack([grain.index[grain.run[chosen]], ids[party[chosen]]], axis=1)
         return cls(pair, _prefix(first.astype(np.int64)))
@@ -226,6 +271,31 @@ def _column(events: pa.Table, name: str, order: Ints) -> Ints:
     if name not in events.column_names:
         return np.zeros(len(order), np.int64)
     return np.asarray(events[name].to_numpy()[order], dtype=np.int64)
+
+
+def _afterwards(events: pa.Table, name: str, order: Ints, at: Ints) -> Ints:
+    """Return when something became known of each event, never before it happened; `_NEVER` where nothing did."""
+    if name not in events.column_names:
+        return np.full(len(order), _NEVER)
+    known = pc.fill_null(_array(events[name]), _NEVER).to_numpy()[order]
+    return np.asarray(np.maximum(known, at))
+
+
+def _later(label: Ints, reverse: Ints, amount: Ints, major: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return (event, time, change of count, sum, squares, known fraud) for labels and reversals.
+
+    A reversed event is no known fraud either, whichever of the two was known first.
+    """
+    labelled, reversed_ = np.flatnonzero(label != _NEVER), np.flatnonzero(reverse != _NEVER)
+    both = np.flatnonzero((label != _NEVER) & (reverse != _NEVER))
+    change = np.zeros((len(labelled) + len(reversed_) + len(both), 4), np.int64)
+    change[: len(labelled), 3] = 1
+    taken = slice(len(labelled), len(labelled) + len(reversed_))
+    change[taken, 0] = -1
+    change[taken, 1], change[taken, 2] = -amount[reversed_], -(major * major)[reversed_]
+    change[taken.stop :, 3] = -1
+    at = np.concatenate([label[labelled], reverse[reversed_], np.maximum(label, reverse)[both]])
+    return np.concatenate([labelled, reversed_, both]), at, change
 
 
 def _party_ids(column: Any) -> tuple[Ints, Ints]:

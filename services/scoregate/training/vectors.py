@@ -36,11 +36,13 @@ def _feature_rows(plan: FeaturePlan, views: pa.Table) -> Iterator[FeatureRow]:
     """Yield what each row of the join says of every view, as a fresh read at that time would."""
     columns = {
         view.name: {feature: _values(views[f"{view.name}__{feature}"]) for feature, _ in view.features}
-        for view in plan.views
+        for view in plan.with_history
     }
+    keys = {key: views[key].to_pylist() for key in sorted(plan.join_keys)}
     for i in range(views.num_rows):
         yield FeatureRow(
-            {view.name: _view_row(view.kind, {f: c[i] for f, c in columns[view.name].items()}) for view in plan.views}
+            {v.name: _view_row(v.kind, {f: c[i] for f, c in columns[v.name].items()}) for v in plan.with_history},
+            {key: column[i] for key, column in keys.items()},
         )
 
 

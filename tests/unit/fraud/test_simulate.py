@@ -9,7 +9,10 @@ import pyarrow as pa
 import pytest
 
 from fraud import simulate
+from fraud.contract import Request
 from fraud.episodes import KINDS, LABEL_MAX_DAYS, LONGEST_DAYS, started_on
+from fraud.features import entities
+from fraud.keys import keyed, keyed_facts
 from fraud.population import DEMO, EARLIEST, Size, populate, start_us
 
 SEED = 11
@@ -157,6 +160,20 @@ def test_facts_state_each_entity_long_ago_and_within_two_days() -> None:
 def test_facts_are_the_same_for_the_same_moment() -> None:
     """The feed is a pure function of the moment and the seed."""
     assert simulate.facts(AT, SEED, size=SMALL) == simulate.facts(AT, SEED, size=SMALL)
+
+
+def test_days_and_facts_are_keyed_as_serving_asks_for_them() -> None:
+    """A day keeps its ids, for training, beside the hashes; facts have the hashes in their place."""
+    day = keyed(simulate.day(FIRST, SEED, size=SMALL), "{} {}".format)
+    facts = {name: keyed_facts(table, "{} {}".format) for name, table in simulate.facts(AT, SEED, size=SMALL).items()}
+    raw = day.slice(0, 1).to_pylist()[0]
+
+    asked = entities(Request.model_construct(**raw), "{} {}".format)
+
+    assert asked == {name: raw[name] for name in asked}
+    assert "account_id" not in facts["account_profile"].column_names
+    assert asked["account_key"] in facts["account_profile"]["account_key"].to_pylist()
+    assert asked["merchant_id"] in facts["merchant_profile"]["merchant_id"].to_pylist()
 
 
 def test_a_larger_demo_has_more_traffic() -> None:

@@ -111,3 +111,49 @@ def test_a_policy_that_names_an_unknown_feature_is_an_artefact_error() -> None:
     POLICY.check(toy.FEATURES)
     with pytest.raises(ArtefactCorrupt, match="count_1d"):
         POLICY.check(("amount_minor", "limit_minor"))
+
+
+def overridden(outcome: str = "review", above: float = 0.2, reason: str = "The queue is full") -> Policy:
+    return Policy.from_toml(f'{toy.POLICY}\n[override.{outcome}]\nabove = {above}\nreason = "{reason}"\n')
+
+
+@pytest.mark.parametrize(
+    ("score", "outcome"), [(0.04, "approve"), (0.2, "approve"), (0.21, "review"), (0.9, "review"), (0.99, "decline")]
+)
+def test_a_person_says_where_an_outcome_begins(score: float, outcome: str) -> None:
+    """Up to the score it is milder than the costs would have it, above it at least this; harsher outcomes stay."""
+
+    assert outcome == overridden().weigh(score, 10_000).name
+
+
+def test_an_override_holds_for_every_amount_and_against_no_rule() -> None:
+    """It replaces what costs say of scores, not what the policy forbids."""
+
+    assert "review" == overridden(above=0.001).weigh(0.002, 1).name
+    assert "decline" == overridden().decide(0.0, VALUES | {"amount_minor": 500_001.0}, []).outcome.name
+    assert "review" == overridden().weigh(0.0, math.nan).name
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 10**9))
+def test_a_higher_score_is_never_milder_under_an_override(a: float, b: float, amount: int) -> None:
+    """An override moves a border and makes no holes."""
+    low, high = sorted((a, b))
+
+    assert overridden().weigh(low, amount) <= overridden().weigh(high, amount)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "above", "reason"),
+    [("approve", 0.2, "why"), ("nothing", 0.2, "why"), ("review", 1.5, "why"), ("review", 0.2, " ")],
+)
+def test_an_override_without_sense_or_reason_is_an_artefact_error(outcome: str, above: float, reason: str) -> None:
+    """The mildest outcome begins nowhere, a score is a score, and a person gives a reason."""
+    with pytest.raises(ArtefactCorrupt):
+        overridden(outcome, above, reason)
+
+
+def test_overrides_that_cross_are_an_artefact_error() -> None:
+    """Declining may not begin before reviewing does."""
+    review = '\n[override.review]\nabove = 0.5\nreason = "a"\n'
+    with pytest.raises(ArtefactCorrupt, match="higher scores"):
+        Policy.from_toml(f'{toy.POLICY}{review}[override.decline]\nabove = 0.4\nreason = "b"\n')

@@ -318,7 +318,7 @@ def test_facts_that_are_brought_give_the_vector_of_stored_ones() -> None:
     assert entries[1] is not None
     assert entries[0].entry.vector == entries[1].entry.vector
     assert ([], ["payer_facts"]) == (first["features"]["supplied"], answer["features"]["supplied"])
-    assert ["fresh", 0.0, "supplied"] == json.loads(entries[1].entry.ages)["payer_facts"]
+    assert ["fresh", 0.0, "supplied", []] == json.loads(entries[1].entry.ages)["payer_facts"]
 
 
 def test_who_brings_their_facts_need_not_be_known() -> None:

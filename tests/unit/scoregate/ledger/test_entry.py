@@ -144,7 +144,7 @@ def test_a_value_that_was_never_there_cannot_be_added() -> None:
 
 def test_an_unknown_format_is_not_guessed() -> None:
     """An entry of a later format is named, not called forged."""
-    assert "its format 2 is not known" == check(recorded(ENTRY), GENESIS, version=2)
+    assert "its format 2 is not known" == check(replace(recorded(ENTRY), format=2), GENESIS)
 
 
 def test_the_first_broken_entry_is_named() -> None:
@@ -154,7 +154,7 @@ def test_the_first_broken_entry_is_named() -> None:
     head = bytes.fromhex(two.hash)
 
     def walk(*chain: Recorded, last: int = 2, head: bytes = head) -> Broken | None:
-        return first_broken("w", [(one, 1) for one in chain], last, head)
+        return first_broken("w", chain, last, head)
 
     assert walk(one, two) is None
     assert Broken("w", 1, None, "it is missing") == walk(two)

@@ -389,7 +389,7 @@ def test_every_acknowledgement_was_synced(inner: RemoteLedger, folder: Path, mon
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[3])
+sys.path.append(sys.argv[3])
 from test_segment import entry, event
 from scoregate.ledger.opening import open_ledger
 

@@ -64,7 +64,9 @@ class House:
         code, hashed = cast("Any", toy.CODE), KeyedHash(b"k" * 32)
         scorer = Scorer(toy.artefact(), code, source, self.ledger, hashed, door._metrics, arm="stable")
         relay = Relay(self.ledger, "test", "redis://127.0.0.1:1/0")
-        self.ready = Ready(toy.artefact(), scorer, self.ledger, cast("OnlineFeatures", source), relay)
+        self.ready = Ready(
+            toy.artefact(), scorer, self.ledger, cast("OnlineFeatures", source), relay, toy.CONTRACT.Request
+        )
         door._open(self.ready)
 
     def post(self, path: str, body: Any, verb: str = "events", **headers: str) -> tuple[int, Any]:

@@ -31,7 +31,7 @@ def problem(**changes: Any) -> Problem:
             "label": "is_bad",
             "known_at": "label_at",
             "split": ByTime(train_days=20, gap_days=5, test_days=10),
-            "headline": "auc",
+            "headline": "roc_auc",
             "parameters": {},
             **changes,
         }
@@ -136,6 +136,7 @@ def test_an_absent_row_of_facts_is_missing_and_of_tiles_is_nothing() -> None:
     )
     views = pa.table(
         {
+            "id": ["a", "b", "c"],
             "known__limit": pa.chunked_array([[5, None], [None]]),
             "known__name": pa.chunked_array([["a", "b"], [None]], pa.string()),
             "tiles__days": pa.chunked_array([[[1, 2], []], [None]], pa.list_(pa.int64())),
@@ -151,4 +152,5 @@ def test_an_absent_row_of_facts_is_missing_and_of_tiles_is_nothing() -> None:
         second.get("tiles", "days"),
     )
     assert ["known"] == third.missing
+    assert [{"id": "a"}, {"id": "b"}, {"id": "c"}] == [row.entities for row in (first, second, third)]
     assert third.usable("tiles")

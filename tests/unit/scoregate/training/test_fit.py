@@ -41,7 +41,7 @@ def problem(**changes: Any) -> Problem:
             "load": lambda _: None,
             "label": "is_bad",
             "split": ByTime(1, 1, 1),
-            "headline": "auc",
+            "headline": "roc_auc",
             "parameters": PARAMETERS,
             "rounds_at_most": 60,
             **changes,

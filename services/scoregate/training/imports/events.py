@@ -1,0 +1,249 @@
+"""A file of events: the stream in place of the generator's, windows in bulk, splits by time.
+
+Rows before the training days only fill windows. The test begins after the labels of the training days had time to
+come, and leaves out whoever was known as compromised when the day of an event began.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from scoregate import catalog
+from scoregate.errors import ScoregateError
+from scoregate.features import FeatureRow, Status, ViewRow
+from scoregate.features.plan import compile_plan, read_registry
+from scoregate.hashing import KeyedHash
+from scoregate.settings import Settings
+from scoregate.training import ByTime, Problem, prepare, streams
+from scoregate.training.bulk import BulkWindows, EventIndex
+from scoregate.training.dataset import DAY_US, Dataset, Ints, Mask, _learned, _sample
+from scoregate.training.imports import Material, Say, columns, files, leak
+from scoregate.training.imports.log import Read
+from scoregate.training.imports.policy import without
+from scoregate.training.tilelog import TileView, tile_views
+from scoregate.training.tiles import tiles_at
+
+FEWEST_DAYS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody wants to train on; days that are not given are chosen from the file's."""
+
+    file: Path
+    column_map: Path
+    start: dt.date | None = None
+    train_days: int | None = None
+    delay_days: int | None = None
+    test_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """First day of training, of the gap, of the test, and the day after: all UTC, as microseconds."""
+
+    train_us: int
+    gap_us: int
+    test_us: int
+    end_us: int
+
+    def fold(self, at_us: Ints, folds: int) -> Ints:
+        """Return each event's fold in blocks of time: -1 tested on, -2 neither."""
+        block = (at_us - self.train_us) * folds // (self.gap_us - self.train_us)
+        fold = np.where((at_us >= self.train_us) & (at_us < self.gap_us), block, -2)
+        return np.where((at_us >= self.test_us) & (at_us < self.end_us), -1, fold)
+
+    def __str__(self) -> str:
+        said = [dt.datetime.fromtimestamp(us / 1e6, dt.UTC).date() for us in (self.train_us, self.test_us, self.end_us)]
+        train, gap = ((b - a) // DAY_US for a, b in ((self.train_us, self.gap_us), (self.gap_us, self.test_us)))
+        test = (self.end_us - self.test_us) // DAY_US
+        return f"trains on {train} days from {said[0]}, tests on {test} from {said[1]}, {gap} between"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Imported(Dataset):
+    """A dataset whose windows were counted in bulk; tiles of a single request are made when they are asked for."""
+
+    events: pa.Table
+    tiled: tuple[TileView, ...]
+
+    def row(self, index: int) -> FeatureRow:
+        """Return what the views would hold for one request: those that the file has no data for are missing."""
+        one = self.rows.slice(index, 1)
+        row = {view.name: ViewRow({}, Status.MISSING, None, known=False) for view in self.plan.views}
+        for view in self.tiled:
+            key = one[view.key][0]
+            if key.is_valid:
+                about = self.events.filter(pc.equal(self.events[view.key], key))
+                row[view.name] = _tiles(view, about, key, int(self.at_us[index]))
+        keys = {view.join_key: one[view.key][0].as_py() or "" for view in self.tiled}
+        return FeatureRow(row, dict.fromkeys(self.plan.join_keys, "") | keys)
+
+    def missing(self) -> list[list[str]]:
+        tiled = {view.name: self.rows[view.key].is_valid().to_pylist() for view in self.tiled}
+        gone = [view.name for view in self.plan.views if view.name not in tiled]
+        return [[*gone, *(name for name in tiled if not tiled[name][i])] for i in range(self.rows.num_rows)]
+
+
+def material(service: str, asked: Asked, settings: Settings, say: Say) -> Material:
+    """Read a file of events, put it in the place of the generated stream, and make a dataset of it.
+
+    Nothing is written before everything has been checked.
+
+    Raises:
+        ScoregateError: the file, its map or the days asked for do not do.
+    """
+    part, problem = catalog.part(service, "imports"), catalog.part(service, "train").PROBLEM
+    names = tuple(catalog.part(service, "features").FEATURES)
+    have = files.columns_of(asked.file)
+    column_map = columns.read_map(asked.column_map, part.KEYS, have)
+    checked = columns.read_checked(asked.file, column_map, part.KEYS)
+    for note in checked.notes:
+        say(note)
+    outside, fits = part.bounds(checked)
+    left_out = checked.rows - pc.sum(fits).as_py()
+    if left_out:
+        say(f"left out {left_out:,} rows: {outside}")
+        checked = checked.filter(fits)
+    say(f"read {checked.rows:,} rows of {asked.file.name}")
+
+    split: ByTime = problem.split
+    delay_days = split.gap_days if asked.delay_days is None else asked.delay_days
+    days = choose(_us(checked["event_at"]), asked, replace(split, gap_days=delay_days))
+    hashed = KeyedHash.create(settings.hash_key_path)
+    rows = part.rows(checked, hashed, delay_days * DAY_US).sort_by("event_at")
+    at_us = _us(rows["event_at"])
+    fold = days.fold(at_us, split.folds)
+    known = compromised(rows, at_us, problem, days.train_us) & (fold == -1)
+    fold = np.where(known, -2, fold)
+    _check_labels(rows, fold, problem, asked.file.name)
+    say(f"{days}; {int(known.sum()):,} test rows left out, of accounts known as compromised")
+
+    read = Read.of(service, asked.file, column_map, checked.rows + left_out)
+    with prepare.applied(settings, say):
+        _write(settings.data / part.STREAM, rows, f"{streams.IMPORT}{read.file_sha256} {read.map_sha256}")
+    read.note(settings)
+    registry = read_registry(settings.registry_path)
+    problem = replace(problem, load=lambda _: rows, split=replace(split, gap_days=delay_days))
+    kept, weight = _sample(rows, fold, problem, settings)
+    some, fold = rows.take(pa.array(kept)), fold[kept]
+    has_data = part.windowed(checked)
+    tiled = tuple(view for view in tile_views(registry) if view.stream == part.STREAM and view.name in has_data)
+    matrix = part.matrix(some, windows(rows, some, tiled), at_us[kept])
+    say(f"windows of {some.num_rows:,} rows out of {rows.num_rows:,} events")
+
+    label = np.asarray(some[problem.label].to_numpy(zero_copy_only=False), dtype=np.int64)
+    train = fold >= 0
+    leak.check(dict(zip(names, matrix[train].T, strict=True)), label[train], asked.file.name)
+    plan = compile_plan(registry, problem.feature_service(service))
+    learned = _learned(some, fold, label, problem)
+    views = pa.table({})
+    turns = tuple(range(split.folds))
+    data = Imported(plan, some, views, matrix, label, learned, weight, fold, turns, rows, tiled)
+    policy = Path(str(catalog.part(service, "train").__file__)).with_name("policy.toml").read_text()
+    return Material(
+        problem=problem,
+        names=names,
+        policy=without(policy, {view.name for view in plan.views} - {view.name for view in tiled}),
+        feature_service=problem.feature_service(service),
+        request_type=catalog.part(service, "contract").Request,
+        data=data,
+        files={"import.json": read.as_bytes(str(days))},
+    )
+
+
+def choose(at_us: Ints, asked: Asked, usual: ByTime) -> Days:
+    """Return the days to train and to test on: as asked, else the usual ones that end with the file.
+
+    Where the file is too short for those, four fifths of what is left after the gap are trained on.
+
+    Raises:
+        ScoregateError: the file does not have the days.
+    """
+    first, last = (int(us) // DAY_US for us in (at_us.min(), at_us.max()))
+    have, gap = last - first + 1, usual.gap_days
+    if asked.start is None and asked.train_days is None and asked.test_days is None:
+        usable = have - gap
+        test = min(usual.test_days, max(usable // 5, 1))
+        train = min(usual.train_days, usable - test)
+    else:
+        train = usual.train_days if asked.train_days is None else asked.train_days
+        test = usual.test_days if asked.test_days is None else asked.test_days
+    begin = last + 1 - test - gap - train if asked.start is None else (asked.start - dt.date(1970, 1, 1)).days
+    if min(train, test) < 1 or gap < 0 or train + test < FEWEST_DAYS or begin < first or begin + train + gap > last:
+        raise ScoregateError(
+            f"the file has {have} days, {_date(first)} to {_date(last)}: not enough for {max(train, 1)} days of "
+            f"training from {_date(begin)}, {gap} of delay and {max(test, 1)} of test"
+        )
+    marks = np.cumsum([begin, train, gap, test]) * DAY_US
+    return Days(*marks.tolist())
+
+
+def windows(rows: pa.Table, asked: pa.Table, views: Sequence[TileView]) -> dict[str, BulkWindows]:
+    """Return the windows of some requests over the stream's rows, by view."""
+    at_us = _us(asked["event_at"])
+    return {view.name: EventIndex(_counted(rows, view)).at(asked[view.key], at_us) for view in views}
+
+
+def compromised(rows: pa.Table, at_us: Ints, problem: Problem, since_us: int) -> Mask:
+    """Return which events are of a group known as compromised when their day began.
+
+    Labels that came before `since_us` do not count: whoever was hit long ago has a new card.
+    """
+    group = rows[problem.group].combine_chunks().dictionary_encode()
+    code = group.indices.to_numpy().astype(np.int64)
+    bad = rows[problem.label].to_numpy(zero_copy_only=False).astype(bool)
+    arrived = pc.fill_null(rows[problem.known_at].cast(pa.int64()), -1).to_numpy()
+    hit = bad & (arrived >= since_us)
+    first = np.full(len(group.dictionary), np.iinfo(np.int64).max)
+    np.minimum.at(first, code[hit], arrived[hit])
+    return np.asarray(first[code] <= at_us // DAY_US * DAY_US)
+
+
+def _check_labels(rows: pa.Table, fold: Ints, problem: Problem, file: str) -> None:
+    bad = rows[problem.label].to_numpy(zero_copy_only=False).astype(bool)
+    wrong = []
+    for what, part in (("training", fold >= 0), ("test", fold == -1)):
+        if not 0 < bad[part].sum() < part.sum():
+            wrong.append(f"the {int(part.sum()):,} rows of the {what} period have {int(bad[part].sum()):,} bad ones")
+    columns.raise_if(wrong, f"{file}: {problem.label} cannot be learned: ")
+
+
+def _counted(rows: pa.Table, view: TileView) -> pa.Table:
+    found = {ours: rows[theirs] for ours, theirs in view.columns.items()}
+    found |= {"event_us": rows["event_at"].cast(pa.int64()), "label_us": rows["label_at"].cast(pa.int64())}
+    return pa.table(found)
+
+
+def _tiles(view: TileView, about: pa.Table, key: Any, at_us: int) -> ViewRow:
+    queries = pa.table({"key": [key.as_py()], "at_us": [at_us]})
+    found: Mapping[str, Any] = tiles_at(_counted(about, view), queries).drop_columns(["key", "at_us"]).to_pylist()[0]
+    if not any(found.values()):
+        return ViewRow({}, Status.FRESH, 0.0, known=False)
+    return ViewRow(found, Status.FRESH, 0.0)
+
+
+def _write(folder: Path, rows: pa.Table, recipe: str) -> None:
+    """Write the days of a stream, in place of those that are there."""
+    streams.keep(folder, f"{recipe} unfinished")
+    day = _us(rows["event_at"]) // DAY_US
+    cuts = np.flatnonzero(np.append(True, np.diff(day) != 0))
+    for begin, end in zip(cuts, np.append(cuts[1:], len(day)), strict=True):
+        streams.write(folder / f"{_date(day[begin])}.parquet", rows.slice(begin, end - begin))
+    (folder / streams.RECIPE).write_text(recipe)
+
+
+def _us(column: Any) -> Ints:
+    return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
+
+
+def _date(day: int) -> dt.date:
+    return dt.date(1970, 1, 1) + dt.timedelta(days=int(day))
