@@ -104,9 +104,17 @@ class Tiles:
             self._dirty.add("last_event_us")
         landed = False
         for name, grain in self._grains.items():
-            if grain.add(at_us // grain.width_us, count, amount, square, fraud):
-                self._dirty.add(name)
-                landed = True
+            if grain.begins_us <= at_us < grain.ends_us:
+                # Nearly always; without a call.
+                tile = grain.open
+                tile[1] += count
+                tile[2] += amount
+                tile[3] += square
+                tile[4] += fraud
+            elif not grain.add(at_us // grain.width_us, count, amount, square, fraud):
+                continue
+            self._dirty.add(name)
+            landed = True
         if party is not None:
             for name, pairs in self._parties.items():
                 grain = self._grains[name]
@@ -131,7 +139,7 @@ class Tiles:
 class _Grain:
     """The tiles of one grain, ascending: index and bytes of each closed one, and the newest as numbers."""
 
-    __slots__ = ("_cells", "_indices", "_kept", "_open", "_prefix", "width_us")
+    __slots__ = ("_cells", "_indices", "_kept", "_prefix", "begins_us", "ends_us", "open", "width_us")
 
     def __init__(self, name: str, stored: bytes | None) -> None:
         numbers = _decoded(stored, STRIDE)
@@ -139,29 +147,28 @@ class _Grain:
         self.width_us = GRAIN_S[name] * 1_000_000
         self._cells: list[bytes] = _CELLS.findall(packed_int64s(stored or b""))
         self._indices = numbers[::STRIDE]
-        self._open = numbers[-STRIDE:] or [0, 0, 0, 0, 0]
         del self._cells[-1:]
-        self._prefix = _varint(self._open[0])
+        self._begin(numbers[-STRIDE:] or [0, 0, 0, 0, 0])
 
     @property
     def newest(self) -> int:
         """Index of the newest tile; 0 without any."""
-        return self._open[0]
+        return self.open[0]
+
+    def _begin(self, tile: list[int]) -> None:
+        """Open a tile: what falls between `begins_us` and `ends_us` is added to it by whoever looks."""
+        self.open, self._prefix = tile, _varint(tile[0])
+        self.begins_us = tile[0] * self.width_us
+        self.ends_us = self.begins_us + self.width_us
 
     def add(self, index: int, count: int, amount: int, square: int, fraud: int) -> bool:
-        """Add to a tile, made where there is none; return whether it is still kept."""
-        tile = self._open
-        if index == tile[0]:
-            tile[1] += count
-            tile[2] += amount
-            tile[3] += square
-            tile[4] += fraud
-            return True
+        """Add to a tile other than the open one, made where there is none; return whether it is still kept."""
+        tile = self.open
         if index > tile[0]:
             if tile[0]:
                 self._cells.append(self._closed())
             self._indices.append(index)
-            self._open, self._prefix = [index, count, amount, square, fraud], _varint(index)
+            self._begin([index, count, amount, square, fraud])
             gone = bisect_left(self._indices, index - self._kept + 1)
             if gone:
                 del self._indices[:gone], self._cells[:gone]
@@ -179,11 +186,11 @@ class _Grain:
         return True
 
     def _closed(self) -> bytes:
-        _, count, amount, square, fraud = self._open
+        _, count, amount, square, fraud = self.open
         return b"".join((self._prefix, varint(count), varint(amount), varint(square), varint(fraud)))
 
     def encode(self) -> bytes:
-        return int64_list(b"".join(self._cells) + self._closed() if self._open[0] else b"")
+        return int64_list(b"".join(self._cells) + self._closed() if self.open[0] else b"")
 
 
 class _Parties:
