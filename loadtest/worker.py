@@ -190,7 +190,7 @@ def _wait(holds: Any, what: str) -> None:
     while not holds():
         if time.monotonic() > until_s:
             raise TimeoutError(what)
-        time.sleep(0.05)
+        time.sleep(0.25)
 
 
 def _wrong(redis: Any, settings: Settings, expected: dict[str, Counter[str]]) -> int:

@@ -22,7 +22,7 @@ from scoregate.features import encoding
 from scoregate.features.plan import views
 from scoregate.ledger.memory import MemoryLedger, MemoryOutbox
 from scoregate.settings import Settings
-from scoregate.streaming import producer, worker
+from scoregate.streaming import producer, twin, worker
 from scoregate.streaming import relay as relay_room
 from scoregate.streaming.keys import events_key, holder_key, kept_key, lease_key, marker_key, rejected_key, writers_key
 from scoregate.streaming.relay import Relay
@@ -256,6 +256,32 @@ def test_every_event_is_in_the_twin_before_it_is_acknowledged(redis: Any, settin
     found = pq.ParquetFile(file).read().to_pylist()
     assert [e.key for e in events] == [row["key"] for row in found]
     assert dict(events[3].row) == json.loads(found[3]["row"])
+
+
+def test_new_entries_are_given_to_the_holder_of_the_lease_alone(redis: Any, settings: Settings) -> None:
+    """A worker that has lost its lease is given nothing: it could die with it when the holder has gone on."""
+    mark(redis)
+    with Running(settings):
+        append(redis, [payment(1)])
+        wait_for(lambda: counted(redis) == 1, "not counted")
+        redis.set(lease_key(PROJECT, STREAM, 0), "somebody", px=worker.LEASE_MS)
+        append(redis, [second := payment(2)], first=2)
+        keys = (events_key(PROJECT, STREAM), lease_key(PROJECT, STREAM, 0))
+        group = worker.group_of(0, 1)
+        assert 0 == redis.eval(worker.READ, 2, *keys, "who had it", group, 10)
+        assert second.encode() in redis.eval(worker.READ, 2, *keys, "somebody", group, 10)[0][1][0][1]
+        assert 1 == counted(redis)
+        wait_for(lambda: counted(redis) == 2, "what a holder was given who died is lost")
+
+
+def test_what_is_in_a_file_is_said_to_be_kept(redis: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relays are told up to where nothing needs to be sent again, while the worker goes on."""
+    monkeypatch.setattr(twin, "FLUSH_S", 0.1)
+    mark(redis)
+    with Running(settings):
+        append(redis, [payment(1), payment(2)])
+        wait_for(lambda: redis.hget(kept_key(PROJECT, STREAM), "w") == b"2", "it is not said to be kept")
+        assert 0 == redis.xpending(events_key(PROJECT, STREAM), worker.group_of(0, 1))["pending"]
 
 
 async def recorded(ledger: MemoryLedger, numbers: range) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,31 +93,57 @@ def _private(path: str, flags: int) -> int:
 
 
 class Twin:
-    """Collects entries and writes them now and then; what `add` was given is durable once `flush` has returned it."""
+    """Collects entries, and writes them now and then beside what its owner does; `written` returns what is durable."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._entries: list[Entry] = []
         self._since_s = time.monotonic()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="twin")
+        self._under_way: Future[list[Entry]] | None = None
+        # The first file must not wait for the library either.
+        self._writer.submit(schema)
 
     def add(self, entries: Sequence[Entry]) -> None:
         if not self._entries:
             self._since_s = time.monotonic()
         self._entries += entries
 
-    @property
-    def due(self) -> bool:
-        """Whether enough waits, or has waited long enough."""
+    def begin(self) -> None:
+        """Begin to write if nothing is being written, and enough waits or has waited long enough."""
         waited_s = time.monotonic() - self._since_s
-        return len(self._entries) >= FLUSH_ROWS or (bool(self._entries) and waited_s >= FLUSH_S)
+        if self._entries and self._under_way is None and (len(self._entries) >= FLUSH_ROWS or waited_s >= FLUSH_S):
+            self._begin()
+
+    def written(self) -> list[Entry]:
+        """Return what has become durable since the last call, in its order.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if self._under_way is None or not self._under_way.done():
+            return []
+        done, self._under_way = self._under_way, None
+        return done.result()
 
     def flush(self) -> list[Entry]:
-        """Write what waits; return it: it is durable now."""
+        """Write all that waits, and wait for it; return it."""
+        done = self._under_way.result() if self._under_way else []
+        self._begin()
+        assert self._under_way is not None
+        done = [*done, *self._under_way.result()]
+        self._under_way = None
+        return done
+
+    def forget(self) -> None:
+        """Drop what waits: the stream delivers it again. What is being written is written twice then."""
+        self._entries, self._under_way = [], None
+
+    def _begin(self) -> None:
         entries, self._entries = self._entries, []
+        self._under_way = self._writer.submit(self._write, entries)
+
+    def _write(self, entries: list[Entry]) -> list[Entry]:
         if entries:
             write_live(self._folder, entries)
         return entries
-
-    def forget(self) -> None:
-        """Drop what waits: the stream delivers it again."""
-        self._entries = []

@@ -26,7 +26,7 @@ from scoregate.settings import Settings
 from scoregate.streaming.apply import Applier, Order, order_of
 from scoregate.streaming.keys import events_key, holder_key, kept_key, lease_key, marker_key, rejected_key
 from scoregate.streaming.rows import SWAP
-from scoregate.streaming.twin import Twin, live_folder
+from scoregate.streaming.twin import Entry, Twin, live_folder
 from scoregate.telemetry.logs import EventLog
 from scoregate.telemetry.metrics import EventMetrics
 
@@ -50,6 +50,14 @@ redis.call('SET', KEYS[2], ARGV[1])
 return 1
 """
 """KEYS: lease, its last holder. ARGV: token, ms. Returns 0 if somebody else has it, 2 if nobody else had it since."""
+READ: Final = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+return redis.call('XREADGROUP', 'GROUP', ARGV[2], 'worker', 'COUNT', ARGV[3], 'STREAMS', KEYS[1], '>')
+"""
+"""Gives new entries to the holder of the lease alone: what somebody else is given and does not live to apply could not
+be applied any more once the holder has gone on.
+
+KEYS: stream, lease. ARGV: token, group, how many. Returns 0 if somebody else has the lease."""
 SET_IN: Final = """
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
 return redis.call('HSET', KEYS[2], unpack(ARGV, 2))
@@ -114,10 +122,10 @@ class StreamWorker:
         )
         # One shard writes the twin, for all.
         self._twin = Twin(live_folder(settings.data, stream)) if shard == 0 else None
-        self._written: dict[str, int] = {}
         self._renewed_s = self._trimmed_s = 0.0
         self._epoch: bytes | None = None
         self._counted_until: Order = (0, 0)
+        self._seen: bytes = b"0"
         self.caught_up = False
 
     def run(self) -> None:
@@ -176,7 +184,6 @@ class StreamWorker:
     def _begin_again(self) -> None:
         """Forget what is only true while nobody else has written."""
         self._epoch = None
-        self._written.clear()
         self._applier.forget()
         if self._twin:
             self._twin.forget()
@@ -193,6 +200,8 @@ class StreamWorker:
             return False
         with contextlib.suppress(ResponseError):  # It is there.
             self._redis.xgroup_create(self._events, self._group, id="0", mkstream=True)
+        groups = {group["name"]: group for group in self._redis.xinfo_groups(self._events)}
+        self._seen = groups[self._group.encode()]["last-delivered-id"]
         self._counted_until = order_of(counted or b"")
         self._redis.script_load(SWAP)
         self._epoch = epoch
@@ -200,33 +209,46 @@ class StreamWorker:
         self._redo()
         return self._epoch is not None
 
-    def _redo(self) -> int:
-        """Apply what was delivered and not acknowledged, for as long as the lease is ours; return how much it was."""
+    def _redo(self) -> None:
+        """Apply what was delivered and not acknowledged, for as long as the lease is ours."""
         after: Any = "0"
-        done = 0
-        while (entries := self._read(after, None)) and self._hold_lease():
+        while (entries := self._given(after)) and self._hold_lease():
             self._apply(entries)
             after = entries[-1][0]
-            done += len(entries)
-        return done
+
+    def _given(self, after: Any) -> list[Any]:
+        answer = self._redis.xreadgroup(self._group, "worker", {self._events: after}, count=AT_ONCE)
+        return answer[0][1] if answer else []
 
     # One turn
 
     def _turn(self) -> None:
+        if self.caught_up:
+            self._redis.xread({self._events: self._seen}, count=1, block=WAIT_MS)
         asked_us = int(time.time() * 1e6)
-        entries = self._read(">", WAIT_MS)
+        entries = self._read()
+        if entries is None:
+            self._renewed_s = 0.0
+            return
         self._apply(entries)
         self.caught_up = len(entries) < AT_ONCE
         until_us = asked_us if self.caught_up else order_of(entries[-1][0])[0] * 1_000
         said = ("shards", self._shards, f"watermark_us:{self._shard}", until_us)
         self._redis.eval(SET_IN, 2, self._marker, self._marker, self._epoch, *said)
-        if self._twin and self._twin.due:
-            self._flush()
+        if self._twin:
+            self._twin.begin()
+            if kept := self._twin.written():
+                self._keep(kept)
         self._trim()
 
-    def _read(self, after: Any, wait_ms: int | None) -> list[Any]:
-        answer = self._redis.xreadgroup(self._group, "worker", {self._events: after}, count=AT_ONCE, block=wait_ms)
-        return answer[0][1] if answer else []
+    def _read(self) -> list[Any] | None:
+        """Return what is new, or None if somebody else has the lease."""
+        answer = self._redis.eval(READ, 2, self._events, self._lease, self._token, self._group, AT_ONCE)
+        if not answer:
+            return [] if answer is None else None
+        entries = [(at, dict(zip(parts[::2], parts[1::2], strict=True))) for at, parts in answer[0][1]]
+        self._seen = entries[-1][0]
+        return entries
 
     def _apply(self, entries: list[Any]) -> None:
         if not entries:
@@ -259,31 +281,28 @@ class StreamWorker:
 
     # What is done with
 
-    def _flush(self) -> None:
-        """Write the twin, acknowledge what is in it, and tell relays up to where nothing needs to be sent again."""
-        self._write()
-        # Nothing is pending now but what somebody was given who had lost the lease, and did not come to the end.
-        if self._redo() == 0 and self._written:
-            said = (part for pair in self._written.items() for part in pair)
-            self._redis.eval(SET_IN, 2, self._marker, self._kept, self._epoch, *said)
-            self._written.clear()
+    def _keep(self, entries: list[Entry]) -> None:
+        """Acknowledge what is in a file, and tell relays up to where nothing needs to be sent again."""
+        self._acknowledge(entries)
+        # In the order of the stream: of each writer the last number stays.
+        numbers = {source.writer: source.number for _, source, _ in entries}
+        said = (part for pair in numbers.items() for part in pair)
+        self._redis.eval(SET_IN, 2, self._marker, self._kept, self._epoch, *said)
 
-    def _write(self) -> None:
-        if not self._twin:
-            return
-        entries = self._twin.flush()
+    def _acknowledge(self, entries: list[Entry]) -> None:
         for start in range(0, len(entries), AT_ONCE):
             self._redis.xack(self._events, self._group, *(at for at, _, _ in entries[start : start + AT_ONCE]))
-        # In the order of the stream: of each writer the last number stays.
-        self._written.update((source.writer, source.number) for _, source, _ in entries)
+
+    def _write(self) -> None:
+        """Write and acknowledge all that was applied."""
+        if self._twin:
+            self._acknowledge(self._twin.flush())
 
     def _trim(self) -> None:
         """Drop old entries that every group has had and acknowledged."""
         if time.monotonic() - self._trimmed_s < TRIM_S:
             return
         self._trimmed_s = time.monotonic()
-        if self._twin is None:
-            self._redo()
         oldest = [(int((time.time() * 1_000) - KEPT_MS), 0)]
         for group in self._redis.xinfo_groups(self._events):
             pending = self._redis.xpending(self._events, group["name"])
