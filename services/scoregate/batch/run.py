@@ -21,7 +21,7 @@ from scoregate.batch.worker import BatchWorker, Work
 from scoregate.errors import ScoregateError, SignatureMismatch
 from scoregate.features.plan import compile_plan, read_registry
 from scoregate.models.artefact import Artefact, champion
-from scoregate.scoring import check_goldens
+from scoregate.scoring.goldens import check_goldens
 from scoregate.settings import Settings
 
 Say = Callable[[int, int | None], None]

@@ -24,7 +24,8 @@ from scoregate.features.online import OnlineFeatures
 from scoregate.hashing import KeyedHash
 from scoregate.ledger.opening import open_ledger
 from scoregate.models.artefact import Artefact
-from scoregate.scoring import Asked, Decided, Scorer
+from scoregate.scoring import Asked, Decided
+from scoregate.scoring.scorer import Scorer
 from scoregate.serving import wire
 from scoregate.serving.events import Intake, event_code
 from scoregate.settings import Settings

@@ -14,7 +14,9 @@ from scoregate.ledger import Ledger
 from scoregate.ledger.checkpointing import Checkpointer
 from scoregate.ledger.opening import open_ledger
 from scoregate.models.artefact import Artefact, champion
-from scoregate.scoring import FeatureCode, Scorer, check_goldens
+from scoregate.scoring import FeatureCode
+from scoregate.scoring.goldens import check_goldens
+from scoregate.scoring.scorer import Scorer
 from scoregate.settings import Settings
 from scoregate.streaming.relay import Relay
 from scoregate.telemetry.metrics import Metrics
@@ -32,6 +34,15 @@ class Ready:
     request_type: type[ScoreRequest]
     degraded: list[str] = field(default_factory=list)
     checkpoints: Checkpointer | None = None
+
+    def without(self) -> list[str]:
+        """Say what the process does without just now."""
+        found = list(self.degraded)
+        if not self.source.reachable:
+            found.append("the online store does not answer")
+        elif not self.source.whole:
+            found.append("the online store has lost a stream's marker: it was flushed, or never filled")
+        return found
 
     async def close(self) -> None:
         await self.relay.close()

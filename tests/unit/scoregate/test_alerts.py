@@ -15,7 +15,8 @@ from scoregate.events import Effect, Event
 from scoregate.features.links import Alert
 from scoregate.hashing import KeyedHash
 from scoregate.ledger.memory import MemoryLedger
-from scoregate.scoring import Asked, Scorer
+from scoregate.scoring import Asked
+from scoregate.scoring.scorer import Scorer
 from scoregate.telemetry.metrics import Metrics
 from scoregate.telemetry.tracing import NoTracing
 

@@ -21,7 +21,9 @@ from scoregate.features.reading import Marker
 from scoregate.hashing import KeyedHash
 from scoregate.ledger.memory import MemoryLedger
 from scoregate.models.artefact import Artefact
-from scoregate.scoring import Asked, Decided, Scorer, check_goldens
+from scoregate.scoring import Asked, Decided
+from scoregate.scoring.goldens import check_goldens
+from scoregate.scoring.scorer import Scorer
 from scoregate.telemetry.metrics import Metrics
 from scoregate.telemetry.tracing import NoTracing
 

@@ -18,7 +18,8 @@ from scoregate.hashing import KeyedHash
 from scoregate.ledger import Entry
 from scoregate.ledger.memory import MemoryLedger
 from scoregate.models.artefact import Artefact
-from scoregate.scoring import Asked, Scorer
+from scoregate.scoring import Asked
+from scoregate.scoring.scorer import Scorer
 from scoregate.telemetry.metrics import Metrics
 from scoregate.telemetry.tracing import NoTracing
 from scoregate.training.artefact import as_bytes, write

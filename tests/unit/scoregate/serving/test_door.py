@@ -19,10 +19,12 @@ from scoregate.events import Effect, Event
 from scoregate.features.online import OnlineFeatures
 from scoregate.hashing import KeyedHash
 from scoregate.ledger.memory import MemoryLedger
-from scoregate.scoring import Scorer
+from scoregate.scoring.scorer import Scorer
 from scoregate.serving.admission import Admission
 from scoregate.serving.auth import Keys, new_key
 from scoregate.serving.door import Door
+from scoregate.serving.gate import Gate
+from scoregate.serving.health import Health
 from scoregate.serving.startup import Ready
 from scoregate.settings import Settings
 from scoregate.streaming.relay import Relay
@@ -45,7 +47,14 @@ class SlowLedger(MemoryLedger):
 class House:
     """A door that is open, over a whole store that knows one payer."""
 
-    def __init__(self, folder: Path, *, events: Any = toy.EVENTS, ledger: MemoryLedger | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        events: Any = toy.EVENTS,
+        ledger: MemoryLedger | None = None,
+        admission: Admission | None = None,
+    ) -> None:
         self.ledger = ledger or MemoryLedger("toy")
         self.registry = CollectorRegistry()
         self.keys = {}
@@ -56,18 +65,19 @@ class House:
         path = folder / "keys.json"
         path.write_text(json.dumps({"keys": records}))
         self.door = door = Door("toy", toy.CONTRACT, cast("Any", toy.CODE), events)
-        door._settings = Settings(home=folder, max_body_bytes=200_000, max_request_bytes=4_000, rate_per_s=2_000)
-        door._metrics = Metrics("toy", "stable", self.registry)
-        door._log = EventLog("toy", "stable", io.StringIO())
-        door._keys, door._admission, door._tracing = Keys(path), Admission(8, 2_000), NoTracing()
+        settings = Settings(home=folder, max_body_bytes=200_000, max_request_bytes=4_000, rate_per_s=2_000)
+        metrics = Metrics("toy", "stable", self.registry)
+        health = Health(metrics, arm="stable", drain_s=0)
+        gate = Gate("toy", settings, Keys(path), admission or Admission(8, 2_000), metrics, health)
+        door.furnish(gate, EventLog("toy", "stable", io.StringIO()), NoTracing())
         source = toy.source(at_s=time.time())
         code, hashed = cast("Any", toy.CODE), KeyedHash(b"k" * 32)
-        scorer = Scorer(toy.artefact(), code, source, self.ledger, hashed, door._metrics, arm="stable")
+        scorer = Scorer(toy.artefact(), code, source, self.ledger, hashed, metrics, arm="stable")
         relay = Relay(self.ledger, "test", "redis://127.0.0.1:1/0")
         self.ready = Ready(
             toy.artefact(), scorer, self.ledger, cast("OnlineFeatures", source), relay, toy.CONTRACT.Request
         )
-        door._open(self.ready)
+        door.open(self.ready)
 
     def post(self, path: str, body: Any, verb: str = "events", **headers: str) -> tuple[int, Any]:
         """Status and body of one request."""
@@ -202,17 +212,16 @@ def test_the_bounds_are_those_of_a_batch(house: House) -> None:
 
 def test_each_event_is_spent(tmp_path: Path) -> None:
     """A thousand events cost what a thousand requests cost."""
-    house = House(tmp_path)
-    house.door._admission = Admission(8, 100)
+    house = House(tmp_path, admission=Admission(8, 100))
     body = {"events": [paid(payment_id=f"p{i}") for i in range(100)]}
 
     assert 202 == house.post(EVENTS_PATH, body)[0]
     assert (429, "too-many-requests") == slug(house.post(EVENTS_PATH, body))
 
 
-def test_no_place_no_events(house: House) -> None:
+def test_no_place_no_events(tmp_path: Path) -> None:
     """Shed before work was done."""
-    house.door._admission = Admission(0, 100)
+    house = House(tmp_path, admission=Admission(0, 100))
 
     assert (503, "overloaded") == slug(house.post(EVENTS_PATH, paid()))
 

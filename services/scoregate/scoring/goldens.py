@@ -1,0 +1,51 @@
+"""Golden requests: the path's pure part over what a model was accepted with."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from scoregate.contract import ScoreRequest
+from scoregate.errors import GoldenMismatch
+from scoregate.features import FeatureRow, Status, ViewRow
+from scoregate.models.artefact import Artefact, check_golden
+from scoregate.policy import Policy
+from scoregate.scoring import FeatureCode
+
+
+def row_of(golden: Mapping[str, Any]) -> FeatureRow:
+    """Rebuild what was read for a golden request."""
+    views = {
+        view: ViewRow(found["values"], Status(found["status"]), found["age_s"], found.get("known", True))
+        for view, found in golden["views"].items()
+    }
+    return FeatureRow(views, golden["entities"])
+
+
+def check_goldens(artefact: Artefact, code: FeatureCode, request_type: type[ScoreRequest]) -> None:
+    """Rescore every golden request with this process's own code and libraries.
+
+    Raises:
+        GoldenMismatch: a vector, score or outcome differs from what the model was accepted with.
+    """
+    if tuple(code.FEATURES) != artefact.signature.names:
+        raise GoldenMismatch("the service's features.py and the signature name different features")
+    policy = Policy.from_toml(artefact.policy)
+    for number, golden in enumerate(artefact.golden):
+        request = request_type.model_validate_json(json.dumps(golden["request"]))
+        row = row_of(golden)
+        vector = code.vector(request, row, golden["at_s"])
+        expected = [math.nan if v is None else v for v in golden["vector"]]
+        for name, want, got in zip(code.FEATURES, expected, vector, strict=True):
+            if not (want == got or (math.isnan(want) and math.isnan(got))):
+                raise GoldenMismatch(f"golden request {number} has another {name} than the model was accepted with")
+        score = float(artefact.forest.predict(np.array([vector], dtype=np.float32))[0])
+        check_golden(str(number), golden["score"], score)
+        values = dict(zip(code.FEATURES, vector, strict=True))
+        outcome = policy.decide(score, values, [*row.stale, *row.missing]).outcome.name
+        if outcome != golden["outcome"]:
+            raise GoldenMismatch(f"golden request {number} ends in {outcome}, accepted with {golden['outcome']}")

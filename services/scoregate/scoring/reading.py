@@ -1,0 +1,95 @@
+"""What a request is decided by: features of the store, or of the request itself, and its vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from opentelemetry.trace import SpanKind
+
+from scoregate.contract import ScoreRequest
+from scoregate.deciding import Ages, Notes, ages_of
+from scoregate.errors import StoreUnavailable
+from scoregate.features import LATE_S, SUPPLIED, FeatureRow, FeatureSource, Status, ViewRow
+from scoregate.features.plan import FeaturePlan
+from scoregate.hashing import KeyedHash
+from scoregate.scoring import Asked, FeatureCode
+from scoregate.telemetry import names
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a request is decided by. `ages` is as in the ledger; `at_s` the time of the event."""
+
+    at_s: float
+    row: FeatureRow
+    ages: Ages
+    notes: Notes
+    vector: list[float]
+
+
+class RequestReader:
+    """Reads what a plan's model wants to know of requests."""
+
+    def __init__(self, plan: FeaturePlan, code: FeatureCode, source: FeatureSource, hashed: KeyedHash) -> None:
+        self._code, self._source, self._hashed = code, source, hashed
+        self._supplied: Callable[[ScoreRequest], dict[str, Mapping[str, Any]]] = getattr(code, "supplied", lambda _: {})
+        self._views = {view.name: view for view in plan.views}
+
+    async def row(self, asked: Asked, *, must_answer: bool = False) -> FeatureRow:
+        """Return the features of a request, those that it brings itself among them; all missing from a dead store.
+
+        Raises:
+            StoreUnavailable: the store is dead, and must answer.
+        """
+        supplied = self._own_views(asked)
+        entities = self._code.entities(asked.request, self._hashed)
+        row: FeatureRow | None = None
+        if self._views.keys() - supplied.keys():
+            row = await self._read(entities, asked, must_answer)
+        if row is None:
+            row = FeatureRow({view: ViewRow({}, Status.MISSING, None) for view in self._views}, entities)
+        if asked.received_at - asked.event_at_s > LATE_S:
+            row = replace(row, views={view: self._late(view, found) for view, found in row.views.items()})
+        return self._with(row, supplied)
+
+    def completed(self, asked: Asked, row: FeatureRow) -> FeatureRow:
+        """Put the views that a request brings itself before those of the row."""
+        return self._with(row, self._own_views(asked))
+
+    def seen(self, asked: Asked, row: FeatureRow) -> Seen:
+        ages = ages_of(row)
+        at_s = asked.event_at_s
+        return Seen(at_s, row, ages, Notes.of(ages), self._code.vector(asked.request, row, at_s))
+
+    def _own_views(self, asked: Asked) -> dict[str, Mapping[str, Any]]:
+        return {view: said for view, said in self._supplied(asked.request).items() if view in self._views}
+
+    def _with(self, row: FeatureRow, supplied: Mapping[str, Mapping[str, Any]]) -> FeatureRow:
+        if not supplied:
+            return row
+        return replace(row, views={**row.views, **{view: self._brought(view, supplied[view]) for view in supplied}})
+
+    async def _read(self, entities: Mapping[str, str], asked: Asked, must_answer: bool) -> FeatureRow | None:
+        with asked.trace.stage(names.SPAN_FEATURES, SpanKind.CLIENT) as stage:
+            stage.set({"db.system.name": "redis", "db.operation.name": "HMGET"})
+            try:
+                row = await self._source.read(entities, asked.received_at)
+            except StoreUnavailable:
+                stage.set({"error.type": "online-store-unavailable"})
+                if must_answer:
+                    raise
+                return None
+            stage.set({names.ATTR_STALE: len(row.stale), names.ATTR_MISSING: len(row.missing)})
+            return row
+
+    def _late(self, view: str, found: ViewRow) -> ViewRow:
+        """What a stream counts is that of now: to a request about an earlier time it is not fresh, however young."""
+        is_wrong = self._views[view].kind != "facts" and found.status is Status.FRESH
+        return replace(found, status=Status.STALE) if is_wrong else found
+
+    def _brought(self, view: str, values: Mapping[str, Any]) -> ViewRow:
+        """What is not said of a view that the request brings is null, as it would be in the store."""
+        said = {name: values.get(name) for name, _ in self._views[view].features}
+        return ViewRow(said, Status.FRESH, 0.0, version=SUPPLIED)

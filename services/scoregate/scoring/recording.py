@@ -1,0 +1,134 @@
+"""The last step of a decision: it is durable before anybody is told."""
+
+from __future__ import annotations
+
+import secrets
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from scoregate.contract import ScoreRequest
+from scoregate.deciding import Decider, Judged, encode_ages
+from scoregate.errors import FieldProblem, UnknownEntity
+from scoregate.events import Event
+from scoregate.features import FeatureRow, Status
+from scoregate.features.links import Alert
+from scoregate.hashing import KeyedHash
+from scoregate.ledger import Entry, Ledger
+from scoregate.scoring import Asked, Decided, FeatureCode
+from scoregate.scoring.reading import Seen
+from scoregate.telemetry import names
+from scoregate.telemetry.metrics import Metrics
+
+
+class Recorder:
+    """Writes decisions of one decider into the ledger, and counts those that are new."""
+
+    def __init__(
+        self, decider: Decider, code: FeatureCode, ledger: Ledger, hashed: KeyedHash, metrics: Metrics, *, arm: str
+    ) -> None:
+        self._decider, self._ledger, self._hashed = decider, ledger, hashed
+        self._metrics, self._arm = metrics, arm
+        self._artefact = decider.artefact
+        self._alert: Callable[[ScoreRequest, FeatureRow, KeyedHash, float], Alert | None] = getattr(
+            code, "alert", lambda *_: None
+        )
+        self._pack = struct.Struct(f"<{len(self._artefact.signature.names)}d").pack
+
+    async def record(self, asked: Asked, seen: Seen, judged: Judged) -> Decided:
+        """Make a decision durable, or give the earlier one again."""
+        trace, decision = asked.trace, judged.decision
+        alert = self._alert(asked.request, seen.row, self._hashed, seen.at_s)
+        entry = self._entry(asked, seen, judged, alert)
+        with trace.stage(names.SPAN_LEDGER):
+            appended = await self._ledger.append(entry, _grouped(asked.event, alert))
+        trace.set(
+            {
+                names.ATTR_DECISION_ID: appended.decision_id,
+                names.ATTR_OUTCOME: decision.outcome.name,
+                names.ATTR_SOURCE: judged.source,
+                names.ATTR_RUNG: decision.rung,
+                names.ATTR_MODEL: self._artefact.version,
+                names.ATTR_ARM: self._arm,
+            }
+        )
+        if not appended.replayed:
+            self._count(judged)
+        return Decided(
+            appended.decision_id,
+            appended.answer,
+            appended.replayed,
+            decision.outcome.name,
+            judged.source,
+            decision.rung,
+        )
+
+    async def repeat_or_refuse(self, request: ScoreRequest, unknown: list[str]) -> Decided:
+        """Give an earlier answer to the same request again, for an entity that has gone since; else refuse."""
+        recorded = await self._ledger.find(getattr(request, request.NATURAL_KEY))
+        if recorded is None or recorded.entry.request_digest != self._digest(request):
+            raise UnknownEntity(
+                f"The feature store does not know this {' and '.join(unknown)}",
+                fields=tuple(FieldProblem(f"/{field}", "is not known") for field in unknown),
+            )
+        entry = recorded.entry
+        return Decided(entry.decision_id, entry.answer, True, entry.outcome, entry.source, entry.rung)
+
+    def _entry(self, asked: Asked, seen: Seen, judged: Judged, alert: Alert | None) -> Entry:
+        request, decision = asked.request, judged.decision
+        decided_at = time.time()
+        decision_id = _time_ordered_id(decided_at)
+        return Entry(
+            decision_id=decision_id,
+            service=self._artefact.signature.service,
+            natural_key=getattr(request, request.NATURAL_KEY),
+            idempotency_key=asked.idempotency_key,
+            request_digest=self._digest(request),
+            outcome=decision.outcome.name,
+            score=judged.score,
+            source=judged.source,
+            rung=decision.rung,
+            vector=self._pack(*seen.vector),
+            ages=encode_ages(seen.ages),
+            personal={f: self._hashed.tagged(f, str(getattr(request, f))) for f in sorted(request.PERSONAL)},
+            answer=self._decider.answer(
+                judged,
+                decision_id=decision_id,
+                alert=None if alert is None else alert.as_json(),
+                arm=self._arm,
+                decided_at=decided_at,
+            ),
+            model_digest=self._artefact.digest,
+            policy_digest=self._artefact.policy_digest,
+            feature_digest=self._artefact.signature.plan.digest,
+            arm=self._arm,
+            trace_id=asked.trace.trace_id,
+            event_at=seen.at_s,
+            decided_at=decided_at,
+        )
+
+    def _digest(self, request: ScoreRequest) -> str:
+        return self._hashed("request", request.model_dump_json())
+
+    def _count(self, judged: Judged) -> None:
+        decision, notes = judged.decision, judged.notes
+        self._metrics.decision(
+            self._artefact.version, decision.outcome.name, judged.source, decision.rung, judged.score
+        )
+        for view in notes.stale:
+            self._metrics.degraded(view, Status.STALE)
+        for view in notes.missing:
+            self._metrics.degraded(view, Status.MISSING)
+
+
+def _grouped(event: Event | None, alert: Alert | None) -> Event | None:
+    """Let the event say what the answer says of its group, for those who come next."""
+    return event if event is None or alert is None else replace(event, row={**event.row, **alert.columns()})
+
+
+def _time_ordered_id(at_s: float) -> str:
+    """Make a UUIDv7 (RFC 9562): time-ordered, so that inserts land at the end of the index."""
+    value = (int(at_s * 1000) << 80) | (7 << 76) | (secrets.randbits(12) << 64) | (2 << 62) | secrets.randbits(62)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

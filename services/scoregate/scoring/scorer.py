@@ -1,0 +1,117 @@
+"""The path: read, score, decide, record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from scoregate.deciding import Decider
+from scoregate.errors import ScoregateError
+from scoregate.features import FeatureRow, FeatureSource
+from scoregate.hashing import KeyedHash
+from scoregate.ledger import Ledger
+from scoregate.models.artefact import Artefact
+from scoregate.policy import Policy
+from scoregate.scoring import Asked, Decided, FeatureCode
+from scoregate.scoring.reading import RequestReader, Seen
+from scoregate.scoring.recording import Recorder
+from scoregate.telemetry import names
+from scoregate.telemetry.metrics import Metrics
+
+
+class Scorer:
+    """Decides requests of one service with one artefact."""
+
+    def __init__(
+        self,
+        artefact: Artefact,
+        code: FeatureCode,
+        source: FeatureSource,
+        ledger: Ledger,
+        hashed: KeyedHash,
+        metrics: Metrics,
+        *,
+        arm: str,
+    ) -> None:
+        self.hashed = hashed
+        self._decider = Decider(artefact)
+        self._reader = RequestReader(artefact.signature.plan, code, source, hashed)
+        self._recorder = Recorder(self._decider, code, ledger, hashed, metrics, arm=arm)
+
+    @property
+    def policy(self) -> Policy:
+        return self._decider.policy
+
+    async def decide(self, asked: Asked) -> Decided:
+        """Decide and make the decision durable.
+
+        Raises:
+            UnknownEntity: the store is whole and lacks an entity that the policy says must be known.
+            KeyReused: the natural or idempotency key was used with another request.
+            LedgerUnavailable: the decision could not be made durable.
+        """
+        trace = asked.trace
+        row = await self._reader.row(asked)
+        if unknown := self._unknown(row):
+            return await self._recorder.repeat_or_refuse(asked.request, unknown)
+        seen = self._reader.seen(asked, row)
+        score: float | None = None
+        if not self._decider.is_blind(seen.ages):
+            with trace.stage(names.SPAN_MODEL):
+                score = float(self._decider.scores([seen.vector])[0])
+        with trace.stage(names.SPAN_POLICY):
+            judged = self._decider.decide(seen.vector, score, seen.notes)
+        return await self._recorder.record(asked, seen, judged)
+
+    async def decide_all(
+        self, asked: Sequence[Asked], rows: Sequence[FeatureRow] | None = None
+    ) -> list[Decided | ScoregateError]:
+        """Decide many as `decide` would one by one, each with its answer or its problem, in order.
+
+        They share a round trip to the store, a call of the forest, and commits. `rows`: what to decide by, in place of
+        what the online store says now; views that a request brings itself go before them too.
+
+        Raises:
+            StoreUnavailable: the store does not answer; none of them was decided.
+        """
+        if rows is None:
+            rows = await asyncio.gather(*(self._reader.row(one, must_answer=True) for one in asked))
+        else:
+            rows = [self._reader.completed(one, row) for one, row in zip(asked, rows, strict=True)]
+        unknown = [self._unknown(row) for row in rows]
+        seen = [
+            None if strange else self._reader.seen(one, row)
+            for one, row, strange in zip(asked, rows, unknown, strict=True)
+        ]
+        scores = self._scores(seen)
+        return await asyncio.gather(
+            *(
+                self._one_of_many(one, sight, score, strange)
+                for one, sight, score, strange in zip(asked, seen, scores, unknown, strict=True)
+            )
+        )
+
+    def _scores(self, seen: Sequence[Seen | None]) -> list[float | None]:
+        """Return the score of each that a model can answer, by one call."""
+        scored = [i for i, one in enumerate(seen) if one and not self._decider.is_blind(one.ages)]
+        found: list[float | None] = [None] * len(seen)
+        if scored:
+            scores = self._decider.scores([one.vector for i in scored if (one := seen[i])])
+            for i, score in zip(scored, scores.tolist(), strict=True):
+                found[i] = score
+        return found
+
+    async def _one_of_many(
+        self, asked: Asked, seen: Seen | None, score: float | None, unknown: list[str]
+    ) -> Decided | ScoregateError:
+        try:
+            if seen is None:
+                return await self._recorder.repeat_or_refuse(asked.request, unknown)
+            return await self._recorder.record(asked, seen, self._decider.decide(seen.vector, score, seen.notes))
+        except ScoregateError as problem:
+            return problem
+
+    def _unknown(self, row: FeatureRow) -> list[str]:
+        """Fields of the request whose entity must be known and is not, in a store that is whole."""
+        known = self.policy.known.items()
+        return [field for view, field in known if (found := row.views.get(view)) and not found.known]
