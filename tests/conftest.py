@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 import otlp
+from scoregate.serving.keyfile import KeyFile
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -83,13 +85,7 @@ class Stack:
 
     def restricted_key(self, *scopes: str) -> str:
         """Add a key with these scopes to the stack's keys."""
-        from scoregate.serving.auth import new_key
-
-        raw, record = new_key(f"t{len(scopes)}{abs(hash(scopes)) % 10**6}", scopes)
-        path = self.home / "keys.json"
-        stored = json.loads(path.read_text())
-        path.write_text(json.dumps({"keys": [*stored["keys"], record]}))
-        return raw
+        return KeyFile(self.home / "keys.json").create(f"t-{secrets.token_hex(4)}", scopes)
 
 
 def stack_env(home: Path) -> dict[str, str]:

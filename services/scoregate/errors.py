@@ -4,8 +4,8 @@
     ├── RequestError                 the caller's fault: fix the request, do not retry it unchanged (4xx)
     │   ├── BadJson                  400  the body is not JSON
     │   ├── InvalidFields            422  names every bad field at once
-    │   ├── Unauthenticated          401  no key, unknown key, expired key: told nothing apart
-    │   ├── Forbidden                403  the key lacks the scope
+    │   ├── Unauthenticated          401  none, unknown or expired key or token: told nothing apart
+    │   ├── Forbidden                403  the key or token lacks the scope
     │   ├── NotFound                 404  no such path or decision
     │   ├── MethodNotAllowed         405
     │   ├── BodyTooLarge             413
@@ -14,10 +14,13 @@
     │   ├── UnknownSubject           422  nothing is recorded of what an event is about
     │   ├── KeyInFlight              409  the same key is being decided right now
     │   ├── KeyReused                422  the same key came with another body
-    │   └── TooManyRequests          429
+    │   ├── TooManyRequests          429
+    │   │   └── TooManyFailures      429  too many keys or tokens from one address were none
+    │   └── KeyRefused               ---  a command's own: such a key cannot be made, or is not there
     ├── DependencyError              not the caller's fault: a retry may help (5xx)
     │   ├── StoreUnavailable         503  the online store does not answer
     │   ├── LedgerUnavailable        503  the decision could not be made durable
+    │   ├── IssuerUnavailable        503  a token came, and there is nothing to check it with
     │   ├── Overloaded               503  shed before work was done
     │   ├── Starting                 503  not ready yet
     │   ├── Draining                 503  the process is going away
@@ -98,13 +101,13 @@ class InvalidFields(RequestError):
 class Unauthenticated(RequestError):
     status = 401
     slug = "unauthenticated"
-    title = "A valid API key is required"
+    title = "Send a valid API key or token as 'Authorization: Bearer …'"
 
 
 class Forbidden(RequestError):
     status = 403
     slug = "forbidden"
-    title = "The API key does not allow this"
+    title = "This key or token does not allow it; ask its owner for a wider scope"
 
 
 class NotFound(RequestError):
@@ -163,6 +166,15 @@ class TooManyRequests(RequestError):
     retry_after_s = 1
 
 
+class TooManyFailures(TooManyRequests):
+    slug = "too-many-failures"
+    title = "Too many keys or tokens from this address were not valid"
+
+
+class KeyRefused(RequestError):
+    pass
+
+
 class DependencyError(ScoregateError):
     """Not the caller's fault; a retry may help."""
 
@@ -180,6 +192,11 @@ class StoreUnavailable(DependencyError):
 class LedgerUnavailable(DependencyError):
     slug = "ledger-unavailable"
     title = "The decision could not be recorded, so it was not made"
+
+
+class IssuerUnavailable(DependencyError):
+    slug = "issuer-unavailable"
+    title = "The issuer's keys cannot be fetched, so no token can be checked"
 
 
 class Overloaded(DependencyError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -65,6 +66,17 @@ class Settings(BaseSettings):
         None, gt=0, description="Months after which a decision's personal payload is forgotten; default the service's."
     )
     keys_file: Path | None = Field(None, description="API keys, hashed; default <home>/keys.json.")
+    jwt_issuer: str | None = Field(None, description="`iss` of the tokens that are taken beside keys; none by default.")
+    jwt_audience: str | None = Field(None, description="`aud` that a token must name.")
+    jwt_jwks_url: str | None = Field(None, description="Where the issuer's public keys are, by HTTPS.")
+    jwt_leeway_s: float = Field(30.0, ge=0, le=300, description="How far the issuer's clock and ours may differ.")
+    jwt_refresh_s: float = Field(300.0, gt=0, description="Seconds between fetches of the issuer's keys.")
+    auth_failures_per_min: float = Field(
+        60.0, gt=0, description="Keys and tokens that are none, from one address; above it 429."
+    )
+    trusted_proxies: int = Field(
+        1, ge=0, description="Proxies in front, each of which adds the address it saw to X-Forwarded-For."
+    )
     hash_key_file: Path | None = Field(
         None, description="Secret for keyed hashes of identifiers; default <home>/hash.key."
     )
@@ -96,6 +108,17 @@ class Settings(BaseSettings):
         description="Most good records to train and to test on; a service may ask for fewer.",
     )
     seed: int = Field(20_240_229, description="Seed of the generated data and of training.")
+
+    @model_validator(mode="after")
+    def _issuer_is_whole(self) -> Self:
+        said = (self.jwt_issuer, self.jwt_audience, self.jwt_jwks_url)
+        if any(said) and not all(said):
+            raise ValueError("SCOREGATE_JWT_ISSUER, _JWT_AUDIENCE and _JWT_JWKS_URL belong together")
+        url = urlsplit(self.jwt_jwks_url or "https:")
+        # Whoever stands between could send keys of his own.
+        if url.scheme != "https" and url.hostname not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError("SCOREGATE_JWT_JWKS_URL must begin with https://")
+        return self
 
     @model_validator(mode="after")
     def _segment_has_a_place(self) -> Self:

@@ -3,7 +3,13 @@
 http.py        a request and a response
 routes.py      paths
 gate.py        what a request passes before it is handled
-auth.py        keys and scopes
+auth.py        who asks, by key or token
+principal.py   what somebody may do
+keys.py        keys as the door reads them
+keyfile.py     keys as their owner changes them
+tokens.py      tokens of an issuer
+issuer.py      the issuer's public keys
+buckets.py     rates and failed attempts, by name
 admission.py   bounds on what is in flight
 wire.py        bytes → valid request
 events.py      posted events → durable ones, and what a scored request is to others

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from scoregate.errors import KeyInFlight, Overloaded, TooManyRequests
+from scoregate.serving.buckets import Buckets
+from scoregate.serving.principal import Principal
 
 
 class Admission:
@@ -17,24 +18,21 @@ class Admission:
         self._rate_per_s = rate_per_s
         self._in_flight = 0
         self._deciding: set[str] = set()
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._spent = Buckets()
 
     @property
     def in_flight(self) -> int:
         return self._in_flight
 
-    def spend(self, key_id: str, requests: int = 1) -> None:
-        """Take from the key's token bucket, which holds one second's worth.
+    def spend(self, caller: Principal, rows: int = 1) -> None:
+        """Take from the caller's token bucket, which holds one second's worth.
 
         Raises:
             TooManyRequests: the bucket is empty.
         """
-        now = time.monotonic()
-        tokens, since = self._buckets.get(key_id, (self._rate_per_s, now))
-        tokens = min(self._rate_per_s, tokens + (now - since) * self._rate_per_s)
-        if tokens < min(requests, self._rate_per_s):
-            raise TooManyRequests(f"This key may send {self._rate_per_s:.0f} rows a second to one process")
-        self._buckets[key_id] = (tokens - requests, now)
+        rate_per_s = caller.rate_per_s or self._rate_per_s
+        if not self._spent.take(caller.key_id, rate_per_s, burst=rate_per_s, cost=rows):
+            raise TooManyRequests(f"This key may send {rate_per_s:g} rows a second to one process")
 
     @contextmanager
     def slot(self) -> Iterator[None]:

@@ -33,9 +33,9 @@ class Answering:
         self.intake: Intake | None = None
 
     async def score(self, request: Request, trace: RequestTrace) -> Response:
-        ready, key_id = self._gate.enter(request, "score", trace)
+        ready, caller = await self._gate.enter(request, "score", trace)
         deadline_ms = self._gate.deadline_ms(request, self._gate.settings.deadline_ms)
-        self._gate.admission.spend(key_id)
+        self._gate.admission.spend(caller)
         body = await self._gate.body(request, self._gate.settings.max_request_bytes)
         with self._gate.place():
             now = time.time()
@@ -46,12 +46,12 @@ class Answering:
         return Response(200, decided.answer, headers=headers)
 
     async def batch(self, request: Request, trace: RequestTrace) -> Response:
-        ready, key_id = self._gate.enter(request, "score", trace)
+        ready, caller = await self._gate.enter(request, "score", trace)
         deadline_ms = self._gate.deadline_ms(request, self._gate.settings.batch_deadline_ms)
         body = await self._gate.body(request, self._gate.settings.max_body_bytes)
         with self._gate.place():
             rows = _rows(body)
-            self._gate.admission.spend(key_id, len(rows))
+            self._gate.admission.spend(caller, len(rows))
             now = time.time()
             results: list[bytes] = []
             until_s = time.monotonic() + deadline_ms / 1000

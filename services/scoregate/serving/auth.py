@@ -1,122 +1,100 @@
-"""API keys: `sg_<id>_<secret>`, stored as sha256 of the whole key, with scopes `service:verb` and an expiry.
-
-A key's secret has 256 random bits, so one fast hash is enough: there is nothing to guess.
-"""
+"""Who asks: `Authorization: Bearer` with an API key or an issuer's token, and what it may do here."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
-import secrets
-import time
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import Any
+from ipaddress import IPv6Address, ip_address
+from typing import Self
 
-from scoregate.errors import Forbidden, Unauthenticated
-
-VERBS = ("score", "events", "read")
-_NOBODY = hashlib.sha256(b"").hexdigest()
+from scoregate.errors import Forbidden, TooManyFailures, Unauthenticated
+from scoregate.serving.buckets import Buckets
+from scoregate.serving.http import Request
+from scoregate.serving.keys import Keys
+from scoregate.serving.principal import Principal
+from scoregate.serving.tokens import Tokens
+from scoregate.settings import Settings
+from scoregate.telemetry.logs import EventLog
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks: a key's id and its scopes."""
+class Authenticator:
+    """Keys and, where an issuer is trusted, its tokens; and a limit on failed attempts per address.
 
-    key_id: str
-    scopes: frozenset[str]
+    A key or token that is known is let in whatever else came from its address: many callers share one behind a proxy,
+    and one of them with an old key must not shut the others out. The limit bounds what costs us: signatures to check,
+    keys to fetch, refusals to count.
+    """
 
-    def may(self, service: str, verb: str) -> bool:
-        return not self.scopes.isdisjoint((f"{service}:{verb}", f"{service}:*", f"*:{verb}", "*:*"))
+    def __init__(
+        self, keys: Keys, tokens: Tokens | None = None, *, failures_per_min: float = 60, proxies: int = 1
+    ) -> None:
+        self._keys, self._tokens = keys, tokens
+        self._most, self._proxies = failures_per_min, proxies
+        self._failures = Buckets()
 
+    @classmethod
+    def of(cls, settings: Settings, log: EventLog) -> Self:
+        return cls(
+            Keys(settings.keys_path, log),
+            Tokens.of(settings, log),
+            failures_per_min=settings.auth_failures_per_min,
+            proxies=settings.trusted_proxies,
+        )
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    sha256: str
-    principal: Principal
-    expires_at_s: float | None
+    def start(self) -> None:
+        """Begin to fetch the issuer's keys; nobody waits for them."""
+        if self._tokens:
+            self._tokens.start()
 
+    async def close(self) -> None:
+        if self._tokens:
+            await self._tokens.close()
 
-def new_key(key_id: str, scopes: Iterable[str], expires_at: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Make a key: the raw key, to be shown once, and the record to be stored."""
-    raw = f"sg_{key_id}_{secrets.token_urlsafe(32)}"
-    record = {
-        "id": key_id,
-        "sha256": hashlib.sha256(raw.encode()).hexdigest(),
-        "scopes": sorted(scopes),
-        "expires_at": expires_at,
-    }
-    return raw, record
+    def without(self) -> list[str]:
+        """What it does without, in sentences."""
+        return self._tokens.without() if self._tokens else []
 
-
-class Keys:
-    """The keys of a file; read again within a second of its change, so that rotation needs no restart."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._keys: dict[str, _Key] = {}
-        self._mtime_ns = 0
-        self._look_again_at = 0.0
-
-    def authenticate(self, authorization: str | None) -> Principal:
-        """Return who holds the bearer key.
+    async def authorise(self, request: Request, service: str, verb: str) -> Principal:
+        """Return who asks.
 
         Raises:
             Unauthenticated: absent, malformed, unknown, wrong or expired; told nothing apart.
+            Forbidden: known, but without the scope `service:verb`.
+            TooManyFailures: too much that failed came from this address.
+            IssuerUnavailable: a token came, and its issuer's keys have never been fetched.
         """
-        self._reload()
-        scheme, _, raw = (authorization or "").partition(" ")
-        raw = raw.strip()
-        key = self._keys.get(_id_of(raw))
-        # The comparison takes place for unknown ids too, so that time does not tell which ids exist.
-        same = hmac.compare_digest(hashlib.sha256(raw.encode()).hexdigest(), key.sha256 if key else _NOBODY)
-        if key is None or not same or scheme.lower() != "bearer":
-            raise Unauthenticated("Send a valid key as 'Authorization: Bearer sg_…'")
-        if key.expires_at_s is not None and time.time() >= key.expires_at_s:
-            raise Unauthenticated("Send a valid key as 'Authorization: Bearer sg_…'")
-        return key.principal
-
-    def authorise(self, authorization: str | None, service: str, verb: str) -> Principal:
-        """Authenticate, and check the scope.
-
-        Raises:
-            Unauthenticated: see `authenticate`.
-            Forbidden: the key lacks `service:verb`.
-        """
-        principal = self.authenticate(authorization)
+        principal = await self._authenticate(request)
         if not principal.may(service, verb):
-            raise Forbidden("The key does not allow this; ask its owner for a wider scope")
+            raise Forbidden
         return principal
 
-    def _reload(self) -> None:
-        now = time.monotonic()
-        if now < self._look_again_at:
-            return
-        self._look_again_at = now + 1.0
-        try:
-            mtime_ns = self._path.stat().st_mtime_ns
-            if mtime_ns == self._mtime_ns:
-                return
-            records = json.loads(self._path.read_text())["keys"]
-            self._keys = {record["id"]: _read(record) for record in records}
-            self._mtime_ns = mtime_ns
-        except (OSError, ValueError, KeyError, TypeError):
-            # A file in the middle of its rewriting must not lock everybody out: the last good one counts.
-            return
+    async def _authenticate(self, request: Request) -> Principal:
+        scheme, _, raw = (request.header(b"authorization") or "").partition(" ")
+        raw = raw.strip() if scheme.lower() == "bearer" else ""
+        if not raw:
+            raise Unauthenticated
+        known = self._keys.find(raw) or (self._tokens and self._tokens.known(raw))
+        if known:
+            return known
+        # What is not known takes an attempt, and what turns out good gives it back.
+        address = source(request, self._proxies)
+        if not self._failures.take(address, self._most / 60, self._most):
+            raise TooManyFailures
+        if not self._tokens:
+            raise Unauthenticated
+        principal = await self._tokens.verified(raw)
+        self._failures.take(address, self._most / 60, self._most, cost=-1)
+        return principal
 
 
-def _id_of(raw: str) -> str:
-    parts = raw.split("_", 2)
-    return parts[1] if len(parts) == 3 and parts[0] == "sg" else ""
+def source(request: Request, proxies: int) -> str:
+    """Return the address that a request came from: what the outermost of our proxies saw, else the peer.
 
-
-def _read(record: dict[str, Any]) -> _Key:
-    expires = record.get("expires_at")
-    return _Key(
-        record["sha256"],
-        Principal(record["id"], frozenset(record["scopes"])),
-        datetime.fromisoformat(expires).timestamp() if expires else None,
-    )
+    Only the last entries of X-Forwarded-For are ours; whatever stands before them anybody may have written.
+    Of IPv6 it is the /64, which is what one customer has.
+    """
+    hops = (request.header(b"x-forwarded-for") or "").split(",")
+    said = hops[-proxies].strip() if 0 < proxies <= len(hops) else ""
+    try:
+        address = ip_address(said or request.peer)
+    except ValueError:
+        return request.peer
+    return str(int(address) >> 64) if isinstance(address, IPv6Address) else str(address)

@@ -23,7 +23,7 @@ class Describing:
         self._document = Response.json(document)
 
     async def decision(self, request: Request, trace: RequestTrace) -> Response:
-        ready, _ = self._gate.enter(request, "read", trace)
+        ready, _ = await self._gate.enter(request, "read", trace)
         recorded = await ready.ledger.get(request.path.rpartition("/")[2])
         if recorded is None:
             raise NotFound("The ledger holds no such decision")
@@ -32,7 +32,7 @@ class Describing:
         return Response(200, recorded.entry.answer)
 
     async def model(self, request: Request, trace: RequestTrace) -> Response:
-        ready, _ = self._gate.enter(request, "read", trace)
+        ready, _ = await self._gate.enter(request, "read", trace)
         return Response.json(_said_of_model(ready))
 
     async def document(self, request: Request, trace: RequestTrace) -> Response:

@@ -12,11 +12,19 @@ from typing import Any, Protocol
 
 from scoregate import __version__
 from scoregate.contract import ScoreRequest
-from scoregate.errors import ArtefactError, MethodNotAllowed, NotFound, ScoregateError
+from scoregate.errors import (
+    ArtefactError,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    ScoregateError,
+    TooManyFailures,
+    Unauthenticated,
+)
 from scoregate.scoring import FeatureCode
 from scoregate.serving.admission import Admission
 from scoregate.serving.answering import Answering
-from scoregate.serving.auth import Keys
+from scoregate.serving.auth import Authenticator
 from scoregate.serving.describing import Describing
 from scoregate.serving.events import EventCode, Intake
 from scoregate.serving.gate import Gate
@@ -57,8 +65,12 @@ class Door:
         metrics = Metrics(self.service, settings.arm)
         health = Health(metrics, arm=settings.arm, drain_s=settings.drain_s)
         admission = Admission(settings.max_in_flight, settings.rate_per_s)
-        gate = Gate(self.service, settings, Keys(settings.keys_path), admission, metrics, health)
-        self.furnish(gate, EventLog(self.service, settings.arm), self._make_tracing(settings, metrics))
+        log = EventLog(self.service, settings.arm)
+        auth = Authenticator.of(settings, log)
+        health.also = auth.without
+        gate = Gate(self.service, settings, auth, admission, metrics, health)
+        self.furnish(gate, log, self._make_tracing(settings, metrics))
+        auth.start()
         health.drain_on_sigterm()
         self._starting = asyncio.create_task(self._get_ready())
 
@@ -88,6 +100,7 @@ class Door:
             if not self._gate.admission.in_flight:
                 break
             await asyncio.sleep(0.05)
+        await self._gate.auth.close()
         if (ready := self._gate.health.ready) is not None:
             await ready.close()
         await asyncio.to_thread(self._tracing.close)
@@ -140,7 +153,7 @@ class Door:
         return await route.handler(request, trace)
 
     def _problem(self, problem: ScoregateError, request_id: str, route: Route | None) -> Response:
-        if problem.status in (401, 403):
+        if isinstance(problem, Unauthenticated | Forbidden | TooManyFailures):
             self._gate.metrics.auth_failure(problem.slug)
         elif problem.slug in ("overloaded", "draining", "too-many-requests"):
             self._gate.metrics.shed(problem.slug)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from scoregate.serving import wire
 from scoregate.serving.admission import Admission
-from scoregate.serving.auth import Keys
+from scoregate.serving.auth import Authenticator
 from scoregate.serving.health import Health
 from scoregate.serving.http import Request
+from scoregate.serving.principal import Principal
 from scoregate.serving.startup import Ready
 from scoregate.settings import Settings
 from scoregate.telemetry import names
@@ -24,19 +25,19 @@ class Gate:
 
     service: str
     settings: Settings
-    keys: Keys
+    auth: Authenticator
     admission: Admission
     metrics: Metrics
     health: Health
 
-    def enter(self, request: Request, verb: str, trace: RequestTrace) -> tuple[Ready, str]:
-        """Return what decides, and the id of the caller's key.
+    async def enter(self, request: Request, verb: str, trace: RequestTrace) -> tuple[Ready, Principal]:
+        """Return what decides, and who asks.
 
         Authorised first, so that a stranger learns nothing; then the process must be ready.
         """
         with trace.stage(names.SPAN_AUTH, timed=False):
-            principal = self.keys.authorise(request.header(b"authorization"), self.service, verb)
-        return self.health.require(), principal.key_id
+            principal = await self.auth.authorise(request, self.service, verb)
+        return self.health.require(), principal
 
     async def body(self, request: Request, limit_bytes: int) -> bytes:
         """Read a JSON body; before a place is taken, because one that comes slowly must not hold it."""

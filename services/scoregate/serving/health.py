@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
@@ -23,6 +24,8 @@ class Health:
         self._ready: Ready | None = None
         self._why_not: ScoregateError = Starting("The service is starting")
         self._draining = False
+        self.also: Callable[[], list[str]] = list
+        """What the process does without besides what `Ready` knows of, in sentences."""
         metrics.ready.set(0)
 
     def refuse(self, why: ScoregateError) -> None:
@@ -81,7 +84,7 @@ class Health:
         return Response(200, text, CONTENT_TYPE_LATEST)
 
     def _verbose(self, ready: Ready) -> dict[str, Any]:
-        degraded = ready.without()
+        degraded = [*ready.without(), *self.also()]
         return {
             "ready": True,
             "status": "degraded" if degraded else "ok",

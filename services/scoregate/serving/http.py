@@ -17,12 +17,13 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class Request:
     """Method, path and headers at once; the body when it is asked for, up to a limit."""
 
-    __slots__ = ("_receive", "headers", "method", "path", "query")
+    __slots__ = ("_receive", "headers", "method", "path", "peer", "query")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
+        self.peer: str = (scope.get("client") or ("",))[0]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
 

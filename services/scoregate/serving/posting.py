@@ -23,12 +23,12 @@ class Posting:
         self.intake: Intake | None = None
 
     async def events(self, request: Request, trace: RequestTrace) -> Response:
-        _, key_id = self._gate.enter(request, "events", trace)
+        _, caller = await self._gate.enter(request, "events", trace)
         deadline_ms = self._gate.deadline_ms(request, self._gate.settings.batch_deadline_ms)
         body = await self._gate.body(request, self._gate.settings.max_body_bytes)
         with self._gate.place():
             rows, several = posted.rows(body)
-            self._gate.admission.spend(key_id, len(rows))
+            self._gate.admission.spend(caller, len(rows))
             taken = await self._take(rows, deadline_ms, trace)
         if several:
             return Response.json({"results": [_result(one) for one in taken]}, 202)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from scoregate.errors import KeyInFlight, Overloaded, TooManyRequests
-from scoregate.serving import admission
+from scoregate.serving import buckets
 from scoregate.serving.admission import Admission
+from scoregate.serving.principal import Principal
+
+A, B = Principal("a", frozenset()), Principal("b", frozenset())
 
 
 def test_the_bound_on_work_in_flight_holds_and_frees() -> None:
@@ -32,14 +35,24 @@ def test_one_decision_per_key_at_a_time() -> None:
 def test_a_key_spends_a_second_of_tokens_and_earns_them_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten a second: the eleventh at once is refused, another key is not, and time refills."""
     clock = [0.0]
-    monkeypatch.setattr(admission.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(buckets.time, "monotonic", lambda: clock[0])
     door = Admission(9, 10)
     for _ in range(10):
-        door.spend("a")
+        door.spend(A)
     with pytest.raises(TooManyRequests):
-        door.spend("a")
-    door.spend("b")
+        door.spend(A)
+    door.spend(B)
     clock[0] = 0.5
-    door.spend("a", 5)
+    door.spend(A, 5)
     with pytest.raises(TooManyRequests):
-        door.spend("a")
+        door.spend(A)
+
+
+def test_a_key_may_have_a_rate_of_its_own() -> None:
+    """What its record says counts in place of the process's setting."""
+    door = Admission(9, 10)
+    slow = Principal("slow", frozenset(), rate_per_s=2)
+    door.spend(slow, 2)
+
+    with pytest.raises(TooManyRequests, match="2 rows"):
+        door.spend(slow)

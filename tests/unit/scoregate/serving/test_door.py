@@ -21,10 +21,12 @@ from scoregate.hashing import KeyedHash
 from scoregate.ledger.memory import MemoryLedger
 from scoregate.scoring.scorer import Scorer
 from scoregate.serving.admission import Admission
-from scoregate.serving.auth import Keys, new_key
+from scoregate.serving.auth import Authenticator
 from scoregate.serving.door import Door
 from scoregate.serving.gate import Gate
 from scoregate.serving.health import Health
+from scoregate.serving.keyfile import KeyFile
+from scoregate.serving.keys import Keys
 from scoregate.serving.startup import Ready
 from scoregate.settings import Settings
 from scoregate.streaming.relay import Relay
@@ -58,17 +60,14 @@ class House:
         self.ledger = ledger or MemoryLedger("toy")
         self.registry = CollectorRegistry()
         self.keys = {}
-        records = []
-        for verb in ("score", "events", "read"):
-            self.keys[verb], record = new_key(verb, [f"toy:{verb}"])
-            records.append(record)
         path = folder / "keys.json"
-        path.write_text(json.dumps({"keys": records}))
+        for verb in ("score", "events", "read"):
+            self.keys[verb] = KeyFile(path).create(verb, [f"toy:{verb}"])
         self.door = door = Door("toy", toy.CONTRACT, cast("Any", toy.CODE), events)
         settings = Settings(home=folder, max_body_bytes=200_000, max_request_bytes=4_000, rate_per_s=2_000)
         metrics = Metrics("toy", "stable", self.registry)
         health = Health(metrics, arm="stable", drain_s=0)
-        gate = Gate("toy", settings, Keys(path), admission or Admission(8, 2_000), metrics, health)
+        gate = Gate("toy", settings, Authenticator(Keys(path)), admission or Admission(8, 2_000), metrics, health)
         door.furnish(gate, EventLog("toy", "stable", io.StringIO()), NoTracing())
         source = toy.source(at_s=time.time())
         code, hashed = cast("Any", toy.CODE), KeyedHash(b"k" * 32)
