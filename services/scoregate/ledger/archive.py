@@ -122,12 +122,17 @@ class Archive(Protocol):
         """Delete events about these subjects, with one of these hashes in them, or known before then; count them."""
         ...
 
-    def forget(self, service: str, entries: Sequence[Recorded]) -> None:
-        """Drop values and salts of all that is committed to, and the keys that the entries name, in one transaction."""
+    def forget(self, service: str, entries: Sequence[Recorded], *, stand: bool) -> None:
+        """Drop values and salts of all that is committed to, and the keys that the entries name, in one transaction.
+
+        With `stand` the entries stand under the digests of their requests from then on, so that no retry of one is
+        decided anew.
+        """
         ...
 
-    def drop_keys(self, service: str) -> int:
-        """Delete the further keys that lead to forgotten entries; return how many there were."""
+    def drop_keys(self, service: str, before_s: float | None = None) -> int:
+        """Delete the further keys that lead to forgotten entries, and return how many there were; and the digests under
+        which entries of before then stand."""
         ...
 
     def close(self) -> None: ...

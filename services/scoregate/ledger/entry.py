@@ -48,6 +48,8 @@ PLAIN_FLOATS = ("score", "event_at", "decided_at")
 COMMITTED = ("natural_key", "idempotency_key", "vector", "answer")
 """Keys are the caller's words and may name a person; vector and answer describe one."""
 PERSONAL = "personal."
+FORGOTTEN = "forgotten"
+"""Kind of key under which a decision that was forgotten stands: the digest of its request, which stays."""
 SALT_BYTES = 16
 NONE_SIGNED: Mapping[int, tuple[str, int]] = {}
 
@@ -83,6 +85,12 @@ def keys(entry: Entry) -> list[tuple[str, str]]:
     if entry.idempotency_key is not None:
         pairs.append(("idempotency", entry.idempotency_key))
     return pairs
+
+
+def asked(entry: Entry) -> list[tuple[str, str]]:
+    """Return the keys under which an earlier decision may stand: its own, and that of the request where it was
+    forgotten."""
+    return [*keys(entry), (FORGOTTEN, entry.request_digest)]
 
 
 def replay(entry: Entry, earlier: Sequence[Earlier]) -> Appended:

@@ -1,8 +1,9 @@
 """Forgetting: of a person, or of everything that is older than a service's retention.
 
 What is dropped: values and salts of natural and idempotency key, vector, answer and personal fields; the rows of
-`keys`, so that the keys are free again; the events. What stays: commitments, outcome, score, digests and times, so that
-every chain verifies and what was decided can still be counted.
+`keys`; the events. What stays: commitments, outcome, score, digests and times, so that every chain verifies and what
+was decided can still be counted. Under the request's digest a person's decision goes on standing until its retention
+ends, so that a retry which comes late is refused, and not decided anew.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def forget_person(archive: Archive, service: str, person: Person) -> Forgotten:
     # Events first: once the entries are forgotten, nothing tells whose they were.
     events = archive.drop_events(service, subjects=subjects, hashes=person.hashes)
     for start in range(0, len(found), AT_ONCE):
-        archive.forget(service, found[start : start + AT_ONCE])
+        archive.forget(service, found[start : start + AT_ONCE], stand=True)
     return Forgotten(len(found), events, archive.drop_keys(service))
 
 
@@ -72,9 +73,9 @@ def retain(archive: Archive, service: str, before_s: float) -> Forgotten:
     wanted = Wanted(until_s=before_s, whole=True)
     entries = 0
     while page := archive.search(service, wanted, limit=AT_ONCE):
-        archive.forget(service, page)
+        archive.forget(service, page, stand=False)
         entries += len(page)
-    return Forgotten(entries, events, archive.drop_keys(service))
+    return Forgotten(entries, events, archive.drop_keys(service, before_s))
 
 
 def months_ago(months: int, now: datetime) -> float:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 from scoregate.errors import KeyReused, LedgerUnavailable
 from scoregate.events import Event, Outgoing
 from scoregate.ledger import Appended
-from scoregate.ledger.entry import Earlier, Sealed, keys, link, replay
+from scoregate.ledger.entry import Earlier, Sealed, asked, keys, link, replay
 
 Pair = tuple[str, str]
 """Writer and stream: what numbers count in."""
@@ -89,7 +89,7 @@ def chained(
     for sealed in group:
         entry = sealed.entry
         pairs = keys(entry)
-        if earlier := [standing[pair] for pair in pairs if pair in standing]:
+        if earlier := [standing[pair] for pair in asked(entry) if pair in standing]:
             try:
                 done.decided.append(replay(entry, earlier))
             except KeyReused as error:

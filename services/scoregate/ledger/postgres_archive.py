@@ -11,7 +11,7 @@ import asyncpg
 from scoregate.errors import LedgerUnavailable
 from scoregate.ledger import Broken, Recorded
 from scoregate.ledger.archive import EVERYTHING, Place, Wanted, Writer, conditions
-from scoregate.ledger.entry import COMMITTED, keys
+from scoregate.ledger.entry import COMMITTED, FORGOTTEN, keys
 from scoregate.ledger.postgres_rows import ONE, PAGE, PERSONAL_FIELDS, PERSONAL_OF, WRITERS
 from scoregate.ledger.rows import COLUMNS, Row, recorded_of
 
@@ -31,15 +31,21 @@ _DROP_KEYS = """
     DELETE FROM keys k USING unnest($2::text[], $3::text[]) AS f (kind, key)
     WHERE (k.service, k.kind, k.key) = ($1, f.kind, f.key)
     """
-_STRAY = """
+_KEEP_DIGESTS = f"""
+    INSERT INTO keys (service, kind, key, writer, seq, decided_at)
+    SELECT t.service, '{FORGOTTEN}', t.request_digest, t.writer, t.seq, t.decided_at
+    FROM entries t JOIN {_PLACES} ON {_AT} ORDER BY 3 ON CONFLICT DO NOTHING
+    """  # noqa: S608  as above
+_STRAY = f"""
     SELECT DISTINCT ON (k.writer) k.writer, k.seq, e.decision_id
     FROM keys k LEFT JOIN entries e ON (e.writer, e.seq, e.decided_at) = (k.writer, k.seq, k.decided_at)
     WHERE k.service = $1 AND (
         e.writer IS NULL
         OR (k.kind = 'natural' AND e.natural_key IS NOT NULL AND e.natural_key <> k.key)
         OR (k.kind = 'decision' AND e.decision_id <> k.key)
+        OR (k.kind = '{FORGOTTEN}' AND (e.request_digest <> k.key OR e.answer_salt IS NOT NULL))
     ) ORDER BY k.writer, k.seq
-    """
+    """  # noqa: S608  a name
 _DROP_EVENTS = """
     DELETE FROM outbox WHERE service = $1 AND (
         (convert_from(payload, 'UTF8')::json ->> 'known_us')::bigint < $2
@@ -50,7 +56,9 @@ _DROP_EVENTS = """
 _LEFT_KEYS = """
     DELETE FROM keys k USING entries e
     WHERE k.service = $1 AND k.kind <> 'decision' AND e.answer_salt IS NULL
+        AND (k.kind <> $2 OR k.decided_at < $3)
         AND (e.writer, e.seq, e.decided_at) = (k.writer, k.seq, k.decided_at)
+    RETURNING k.kind
     """
 
 
@@ -177,7 +185,7 @@ class PostgresArchive:
         looked_for = [one.encode() for one in hashes]
         return _rows(self._run(self._db.execute(_DROP_EVENTS, service, before_us, list(subjects), looked_for)))
 
-    def forget(self, service: str, entries: Sequence[Recorded]) -> None:
+    def forget(self, service: str, entries: Sequence[Recorded], *, stand: bool) -> None:
         places = [(one.writer, one.seq, one.entry.decided_at) for one in entries]
         taken = sorted(key for one in entries for key in keys(one.entry))
 
@@ -186,12 +194,14 @@ class PostgresArchive:
                 for statement in _FORGET:
                     await self._db.execute(statement, *zip(*places, strict=True))
                 await self._db.execute(_DROP_KEYS, service, *zip(*taken, strict=True))
+                if stand:
+                    await self._db.execute(_KEEP_DIGESTS, *zip(*places, strict=True))
 
         if places:
             self._run(write())
 
-    def drop_keys(self, service: str) -> int:
-        return _rows(self._run(self._db.execute(_LEFT_KEYS, service)))
+    def drop_keys(self, service: str, before_s: float | None = None) -> int:
+        return sum(kind != FORGOTTEN for (kind,) in self._all(_LEFT_KEYS, service, FORGOTTEN, before_s))
 
     def _all(self, sql: str, *values: object) -> list[Row]:
         return [tuple(row) for row in self._run(self._db.fetch(sql, *values))]

@@ -14,7 +14,7 @@ import asyncpg
 
 from scoregate.errors import LedgerUnavailable
 from scoregate.events import Outgoing
-from scoregate.ledger.entry import GENESIS, Earlier, keys
+from scoregate.ledger.entry import GENESIS, Earlier, asked
 from scoregate.ledger.group import Decided, Head, Key, Pair, Waiting, chained, due, numbered, outcomes
 from scoregate.ledger.postgres_rows import NOTE, STANDING, TAKEN, WRITE, Rows, rows_of
 from scoregate.ledger.postgres_schema import Month, make_months, migrate, month_of
@@ -201,8 +201,8 @@ class PostgresWriter:
         standing: dict[Key, Earlier] = {}
         decided_at: dict[tuple[str, int], float] = {}
         ids = set()
-        if asked := [key for one in sealed for key in (*keys(one.entry), ("decision", one.entry.decision_id))]:
-            for kind, key, *earlier, at in await connection.fetch(STANDING, self._service, *zip(*asked, strict=True)):
+        if pairs := [pair for one in sealed for pair in (*asked(one.entry), ("decision", one.entry.decision_id))]:
+            for kind, key, *earlier, at in await connection.fetch(STANDING, self._service, *zip(*pairs, strict=True)):
                 if kind == "decision":
                     ids.add(key)
                 else:

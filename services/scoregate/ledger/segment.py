@@ -336,5 +336,14 @@ class SegmentedLedger:
 
 
 def marked(entry: Entry) -> Entry:
-    """Return the entry under a natural key that says that its own key was decided twice."""
-    return replace(entry, natural_key=f"{entry.natural_key}{CONFLICT}{entry.decision_id}", idempotency_key=None)
+    """Return the entry under a natural key that says that its own key was decided twice.
+
+    The digest says so too: where the earlier decision was forgotten, it stands for that one.
+    """
+    says = f"{CONFLICT}{entry.decision_id}"
+    return replace(
+        entry,
+        natural_key=entry.natural_key + says,
+        idempotency_key=None,
+        request_digest=entry.request_digest + says,
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from scoregate.errors import LedgerUnavailable
 from scoregate.ledger import Broken, Recorded
 from scoregate.ledger.archive import EVERYTHING, Place, Wanted, Writer, conditions
-from scoregate.ledger.entry import COMMITTED, keys
+from scoregate.ledger.entry import COMMITTED, FORGOTTEN, keys
 from scoregate.ledger.rows import COLUMNS, Row, recorded_of
 from scoregate.ledger.sqlite_file import begin, connect, open_file
 from scoregate.ledger.sqlite_rows import WRITERS, chunks, lenient, personal_fields, stored
@@ -20,14 +20,15 @@ from scoregate.ledger.sqlite_rows import WRITERS, chunks, lenient, personal_fiel
 LOCK_TIMEOUT_S = 10.0
 _COLUMNS = ", ".join(f"e.{column}" for column in COLUMNS)
 _FORGET = f"UPDATE entries SET {', '.join(f'{name} = NULL, {name}_salt = NULL' for name in COMMITTED)}"  # noqa: S608  names
-_STRAY = """
+_STRAY = f"""
     SELECT k.writer, min(k.seq), e.decision_id
     FROM keys k LEFT JOIN entries e ON e.writer = k.writer AND e.seq = k.seq
     WHERE k.service = ? AND (
         e.writer IS NULL OR (k.kind = 'natural' AND e.natural_key IS NOT NULL AND e.natural_key <> k.key)
+        OR (k.kind = '{FORGOTTEN}' AND (e.request_digest <> k.key OR e.answer_salt IS NOT NULL))
     )
     GROUP BY k.writer
-    """
+    """  # noqa: S608  a name
 _EVENTS = """
     WITH said AS (SELECT writer, stream, number, CAST(payload AS TEXT) AS text FROM outbox WHERE service = ?)
     SELECT writer, stream, number FROM said
@@ -37,7 +38,7 @@ _EVENTS = """
     """
 _LEFT_KEYS = """
     SELECT k.kind, k.key FROM keys k JOIN entries e ON e.writer = k.writer AND e.seq = k.seq
-    WHERE k.service = ? AND e.answer_salt IS NULL
+    WHERE k.service = ? AND e.answer_salt IS NULL AND (k.kind <> ? OR e.decided_at < ?)
     """
 
 
@@ -129,18 +130,20 @@ class SqliteArchive:
         self._delete("outbox", ("writer", "stream", "number"), found)
         return len(found)
 
-    def forget(self, service: str, entries: Sequence[Recorded]) -> None:
+    def forget(self, service: str, entries: Sequence[Recorded], *, stand: bool) -> None:
         places = [(one.writer, one.seq) for one in entries]
+        digests = [(service, FORGOTTEN, one.entry.request_digest, one.writer, one.seq) for one in entries if stand]
         taken = [(service, *key) for one in entries for key in keys(one.entry)]
         with _told(), self._writing() as db:
             db.executemany(f"{_FORGET} WHERE writer = ? AND seq = ?", places)
             db.executemany("UPDATE personal SET value = NULL, salt = NULL WHERE writer = ? AND seq = ?", places)
             db.executemany("DELETE FROM keys WHERE service = ? AND kind = ? AND key = ?", taken)
+            db.executemany("INSERT OR IGNORE INTO keys (service, kind, key, writer, seq) VALUES (?, ?, ?, ?, ?)", digests)
 
-    def drop_keys(self, service: str) -> int:
-        found = [(service, *row) for row in self._all(_LEFT_KEYS, (service,))]
+    def drop_keys(self, service: str, before_s: float | None = None) -> int:
+        found = [(service, *row) for row in self._all(_LEFT_KEYS, (service, FORGOTTEN, before_s))]
         self._delete("keys", ("service", "kind", "key"), found)
-        return len(found)
+        return sum(kind != FORGOTTEN for _, kind, _ in found)
 
     def _delete(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """In short transactions, since decisions wait for them."""

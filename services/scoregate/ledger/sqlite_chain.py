@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from itertools import chain
 
-from scoregate.ledger.entry import GENESIS, Earlier, Sealed, keys
+from scoregate.ledger.entry import GENESIS, Earlier, Sealed, asked
 from scoregate.ledger.group import Decided, Head, Key, chained
 from scoregate.ledger.rows import entry_row, personal_rows
 from scoregate.ledger.sqlite_rows import chunks, insert, standing_sql
@@ -43,7 +43,7 @@ class Chain:
     def _standing(self, db: sqlite3.Connection, group: Sequence[Sealed]) -> dict[Key, Earlier]:
         """Read which decisions the keys of a group stand for already."""
         standing = {}
-        for chunk in chunks([pair for sealed in group for pair in keys(sealed.entry)]):
+        for chunk in chunks([pair for sealed in group for pair in asked(sealed.entry)]):
             found = db.execute(standing_sql(len(chunk)), [*chain.from_iterable(chunk), self._service])
             standing.update({(kind, key): Earlier(*decision) for kind, key, *decision in found})
         return standing

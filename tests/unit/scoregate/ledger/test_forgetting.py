@@ -83,7 +83,7 @@ def test_forgetting_again_finds_nothing(kept: Kept) -> None:
         assert Forgotten(0, 0, 0) == forget_person(archive, "fraud", EVEN)
 
 
-def test_a_forgotten_key_is_free_again(kept: Kept) -> None:
+def test_a_forgotten_key_is_free_for_another_request(kept: Kept) -> None:
     """No key that names what was forgotten stays behind, further ones too; until then they stand."""
     kept.fill(1, 2)
     append(kept, 2, idempotency_key="idem-further", decision_id="other")
@@ -96,6 +96,41 @@ def test_a_forgotten_key_is_free_again(kept: Kept) -> None:
     assert not append(kept, 9, natural_key="txn-2", idempotency_key="idem-further").replayed
     assert append(kept, 1, decision_id="other").replayed
     assert audit(kept.url, "fraud", processes=1).holds
+
+
+def test_a_forgotten_request_is_not_decided_anew(kept: Kept) -> None:
+    """A retry that comes after its decision was forgotten is refused, for as long as the decision is retained."""
+    kept.fill(1, 2)
+
+    with kept.archive() as archive:
+        forget_person(archive, "fraud", EVEN)
+        retain(archive, "fraud", START_S + 2)
+        with pytest.raises(KeyReused):
+            append(kept, 2, decision_id="anew")
+        assert audit(kept.url, "fraud", processes=1).holds
+        retain(archive, "fraud", START_S + 3)
+
+    assert not append(kept, 2, decision_id="anew").replayed
+    assert audit(kept.url, "fraud", processes=1).holds
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param("UPDATE keys SET key = 'digest-9' WHERE kind = 'forgotten'", id="another request's"),
+        pytest.param("UPDATE keys SET seq = 1 WHERE kind = 'forgotten'", id="another decision's"),
+    ],
+)
+def test_a_moved_digest_is_seen(kept: Kept, changed: str) -> None:
+    """Verify holds the digest of a forgotten request against the entry that it leads to."""
+    kept.fill(1, 2)
+    with kept.archive() as archive:
+        forget_person(archive, "fraud", EVEN)
+
+    kept.change(changed)
+
+    (broken,) = audit(kept.url, "fraud", processes=1).broken
+    assert broken.why.startswith("a key leads to it")
 
 
 def test_events_about_the_person_go_too(kept: Kept) -> None:

@@ -278,8 +278,9 @@ def test_a_key_that_others_decided_meanwhile_is_kept_as_a_conflict(inner: Remote
             assert (5, 2, []) == (await ledger.count(), ledger.conflicts, await ledger.verify())
             ours = await ledger.get("decision-1")
             assert ours
-            marked = {"natural_key": f"txn-1{CONFLICT}decision-1", "idempotency_key": None}
-            assert entry(1, **marked) == ours.entry
+            says = f"{CONFLICT}decision-1"
+            marked = {"natural_key": f"txn-1{says}", "request_digest": f"{entry(1).request_digest}{says}"}
+            assert entry(1, **marked, idempotency_key=None) == ours.entry
             assert b"theirs" == (await ledger.append(entry(1))).answer
         # Were it drained again, it would be found to be there.
         left(folder, [Held(entry(n), event(n)) for n in (1, 2, 3)])
