@@ -55,6 +55,11 @@ class Settings(BaseSettings):
         None, description="Folder of segments, on a volume that survives the process; what is left there is drained."
     )
     ledger_segment_bytes: int = Field(67_108_864, gt=0, description="Most that one process holds in segments.")
+    ledger_key_file: Path | None = Field(
+        None,
+        description="Keys that vectors and answers are encrypted with in the ledger, each 64 hex digits on a line: "
+        "the last encrypts, all decrypt; nothing is encrypted without it.",
+    )
     checkpoint_dir: Path | None = Field(
         None, description="Folder of the ledgers' signed checkpoints; default <home>/checkpoints."
     )

@@ -16,6 +16,8 @@ from postgres import postgres  # noqa: F401  a fixture
 from scoregate.errors import KeyReused, LedgerUnavailable
 from scoregate.events import FACTS, Effect, Event, Outgoing
 from scoregate.ledger import Appended, Entry, Ledger
+from scoregate.ledger.cipher import FieldCipher
+from scoregate.ledger.encrypted import EncryptedLedger
 from scoregate.ledger.memory import MemoryLedger, MemoryOutbox
 from scoregate.ledger.postgres import PostgresLedger
 from scoregate.ledger.segment import SegmentedLedger
@@ -72,7 +74,7 @@ class SteadyLedger(MemoryLedger):
     is_down = False
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres", "segmented"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "segmented", "encrypted"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     """Each opening is one more writer: of one store, or in memory of one outbox (each with entries of its own)."""
     outbox = MemoryOutbox()
@@ -89,6 +91,8 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
             ledger = await PostgresLedger.open(url, "fraud", timeout_s=10.0)
         else:
             ledger = await SqliteLedger.open(tmp_path / "ledger" / "fraud.db", "fraud", lock_timeout_s=10.0)
+        if request.param == "encrypted":
+            ledger = EncryptedLedger(ledger, FieldCipher([b"k" * 32]))
         try:
             yield ledger
         finally:

@@ -16,6 +16,7 @@ from scoregate.audit.history import History
 from scoregate.errors import ArtefactCorrupt, ScoregateError
 from scoregate.ledger import Recorded
 from scoregate.ledger.asked import moment
+from scoregate.ledger.cipher import FieldCipher
 from scoregate.ledger.places import ledgers, url_of
 from scoregate.settings import Settings
 
@@ -97,10 +98,11 @@ def _replay(arguments: argparse.Namespace) -> int:
     if (arguments.decision_id is None) == (arguments.since is None):
         raise ScoregateError("give the id of one decision, or --since")
     settings = Settings()
+    cipher = FieldCipher.load(settings.ledger_key_file)
     tallies: dict[str, Tally] = {}
     for service, url in ledgers(settings, arguments.service):
         tally, deciders = Tally(), Deciders(settings.models(service))
-        with History(url, service) as history:
+        with History(url, service, cipher) as history:
             for page in _pages(history, arguments):
                 for one in replay((recorded.entry for recorded in page), deciders):
                     tally.add(one)
@@ -156,7 +158,8 @@ def _backtest(arguments: argparse.Namespace) -> int:
         raise ScoregateError(f"the policy cannot be read: {problem}") from problem
     artefact = _artefact(settings, arguments.service, arguments.model)
     test = Backtest.of(artefact, settings.models(arguments.service), policy)
-    with History(url_of(settings, arguments.service), arguments.service) as history:
+    cipher = FieldCipher.load(settings.ledger_key_file)
+    with History(url_of(settings, arguments.service), arguments.service, cipher) as history:
         for page in history.pages(arguments.since):
             entries = [recorded.entry for recorded in page]
             test.add(entries, history.labels([entry.natural_key for entry in entries if entry.natural_key]))

@@ -13,6 +13,7 @@ from scoregate.errors import LedgerUnavailable
 from scoregate.events import Effect, Event
 from scoregate.ledger import Recorded
 from scoregate.ledger.archive import Place, Wanted, open_archive
+from scoregate.ledger.cipher import PLAIN, FieldCipher
 from scoregate.ledger.sqlite_file import connect
 
 PAGE_ROWS: Final = 2_000
@@ -28,19 +29,21 @@ class History:
         LedgerUnavailable: it cannot be read; so may every method.
     """
 
-    def __init__(self, url: str, service: str) -> None:
+    def __init__(self, url: str, service: str, cipher: FieldCipher = PLAIN) -> None:
         self._url, self._service = url, service
+        self._cipher = cipher
         self._archive = open_archive(url)
 
     def pages(self, since_s: float = 0.0, size: int = PAGE_ROWS) -> Iterator[list[Recorded]]:
         """Yield the entries decided at `since_s` (seconds since the epoch) or later."""
         after: Place | None = None
         while page := self._archive.search(self._service, Wanted(since_s=since_s), after=after, limit=size):
-            yield page
+            yield [self._cipher.decrypted(one) for one in page]
             after = Place.of(page[-1])
 
     def one(self, decision_id: str) -> Recorded | None:
-        return self._archive.get(self._service, decision_id)
+        found = self._archive.get(self._service, decision_id)
+        return found and self._cipher.decrypted(found)
 
     def labels(self, subjects: Sequence[str]) -> dict[str, bool]:
         """Return of each natural key that was labelled whether it was bad, as the label that became known last says."""

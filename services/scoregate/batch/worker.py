@@ -22,6 +22,7 @@ from scoregate.errors import DependencyError, FieldProblem, InvalidFields, Reque
 from scoregate.features import FeatureRow
 from scoregate.features.online import OnlineFeatures
 from scoregate.hashing import KeyedHash
+from scoregate.ledger.cipher import FieldCipher
 from scoregate.ledger.opening import open_ledger
 from scoregate.models.artefact import Artefact
 from scoregate.scoring import Asked, Decided
@@ -74,7 +75,8 @@ class BatchWorker:
         service, settings = self._work.service, self._settings
         plan = self._artefact.signature.plan
         self._source = OnlineFeatures(plan, settings.store_url, timeout_s=STORE_TIMEOUT_S)
-        self._ledger = await open_ledger(settings.ledger(service), service)
+        cipher = FieldCipher.load(settings.ledger_key_file)
+        self._ledger = await open_ledger(settings.ledger(service), service, cipher=cipher)
         # Nobody reads these; a batch must not look like traffic.
         metrics = Metrics(service, settings.arm, CollectorRegistry())
         self._scorer = Scorer(

@@ -18,6 +18,7 @@ from scoregate.hashing import KeyedHash
 from scoregate.ledger import Recorded
 from scoregate.ledger.archive import Archive, Place, open_archive
 from scoregate.ledger.asked import add_filters, wanted_of
+from scoregate.ledger.cipher import FieldCipher
 from scoregate.ledger.export import export, vector_of
 from scoregate.ledger.places import ledgers, url_of
 from scoregate.settings import Settings
@@ -82,10 +83,12 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _holders(decision_id: str) -> Iterator[Recorded]:
-    for service, url in ledgers(Settings()):
+    settings = Settings()
+    cipher = FieldCipher.load(settings.ledger_key_file)
+    for service, url in ledgers(settings):
         with closing(open_archive(url)) as archive:
             if found := archive.get(service, decision_id):
-                yield found
+                yield cipher.decrypted(found)
 
 
 def _shown(recorded: Recorded) -> dict[str, Any]:
@@ -156,8 +159,10 @@ def _time(at_s: float) -> str:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    settings = Settings()
+    cipher = FieldCipher.load(settings.ledger_key_file)
     with opened(arguments.service) as archive:
-        rows = export(archive, arguments.service, wanted_of(arguments, Settings()), arguments.out)
+        rows = export(archive, arguments.service, wanted_of(arguments, settings), arguments.out, cipher)
     if arguments.json:
         print(json.dumps({"file": str(arguments.out), "rows": rows}))
     else:

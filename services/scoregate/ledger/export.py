@@ -14,18 +14,19 @@ from typing import Any, Final
 from scoregate.errors import ArtefactError
 from scoregate.ledger import Recorded
 from scoregate.ledger.archive import Archive, Place, Wanted
+from scoregate.ledger.cipher import PLAIN, FieldCipher
 from scoregate.ledger.entry import PLAIN_TEXT
 
 PAGE_ENTRIES: Final = 5_000
 """Entries per row group: what is in memory at once."""
 
 
-def export(archive: Archive, service: str, wanted: Wanted, path: Path) -> int:
+def export(archive: Archive, service: str, wanted: Wanted, path: Path, cipher: FieldCipher = PLAIN) -> int:
     """Write the entries that are wanted; return how many. The file gets its name when it is whole.
 
     Raises:
         ArtefactError: pyarrow is not installed, or the file cannot be written.
-        LedgerUnavailable: the ledger cannot be read.
+        LedgerUnavailable: the ledger cannot be read, or was encrypted with another key.
     """
     try:
         import pyarrow as pa
@@ -39,7 +40,8 @@ def export(archive: Archive, service: str, wanted: Wanted, path: Path) -> int:
     try:
         with parquet.ParquetWriter(unnamed, schema, compression="zstd") as file:
             while page := archive.search(service, wanted, after=after, limit=PAGE_ENTRIES):
-                file.write_table(pa.Table.from_pylist([_row(one, personal) for one in page], schema=schema))
+                some = [_row(cipher.decrypted(one), personal) for one in page]
+                file.write_table(pa.Table.from_pylist(some, schema=schema))
                 rows, after = rows + len(page), Place.of(page[-1])
         unnamed.replace(path)
     except OSError as problem:

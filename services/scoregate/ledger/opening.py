@@ -6,13 +6,21 @@ from pathlib import Path
 
 from scoregate.errors import ArtefactError, LedgerUnavailable
 from scoregate.ledger import Ledger
+from scoregate.ledger.cipher import FieldCipher
+from scoregate.ledger.encrypted import EncryptedLedger
 from scoregate.ledger.sqlite import SqliteLedger
 
 
 async def open_ledger(
-    url: str, service: str, *, segments: Path | None = None, accept: bool = False, segment_bytes: int = 64 << 20
+    url: str,
+    service: str,
+    *,
+    segments: Path | None = None,
+    accept: bool = False,
+    segment_bytes: int = 64 << 20,
+    cipher: FieldCipher | None = None,
 ) -> Ledger:
-    """Open `sqlite:///<path>` or `postgresql://…`.
+    """Open `sqlite:///<path>` or `postgresql://…`; with `cipher` it holds vectors and answers encrypted.
 
     For PostgreSQL, `segments` is a folder that outlives the process: what is in it is drained, and with `accept`
     decisions go there, up to `segment_bytes`, while the server is down; the ledger then opens although it is.
@@ -21,6 +29,11 @@ async def open_ledger(
         ArtefactError: no ledger is kept at such a URL.
         LedgerUnavailable: the ledger cannot be opened.
     """
+    ledger = await _open(url, service, segments, accept, segment_bytes)
+    return ledger if cipher is None else EncryptedLedger(ledger, cipher)
+
+
+async def _open(url: str, service: str, segments: Path | None, accept: bool, segment_bytes: int) -> Ledger:
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/"):
         return await SqliteLedger.open(Path(rest[1:]), service)

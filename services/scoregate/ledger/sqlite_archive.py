@@ -138,7 +138,9 @@ class SqliteArchive:
             db.executemany(f"{_FORGET} WHERE writer = ? AND seq = ?", places)
             db.executemany("UPDATE personal SET value = NULL, salt = NULL WHERE writer = ? AND seq = ?", places)
             db.executemany("DELETE FROM keys WHERE service = ? AND kind = ? AND key = ?", taken)
-            db.executemany("INSERT OR IGNORE INTO keys (service, kind, key, writer, seq) VALUES (?, ?, ?, ?, ?)", digests)
+            db.executemany(
+                "INSERT OR IGNORE INTO keys (service, kind, key, writer, seq) VALUES (?, ?, ?, ?, ?)", digests
+            )
 
     def drop_keys(self, service: str, before_s: float | None = None) -> int:
         found = [(service, *row) for row in self._all(_LEFT_KEYS, (service, FORGOTTEN, before_s))]

@@ -12,6 +12,7 @@ from scoregate.features.plan import FeaturePlan, compile_plan
 from scoregate.hashing import KeyedHash
 from scoregate.ledger import Ledger
 from scoregate.ledger.checkpointing import Checkpointer
+from scoregate.ledger.cipher import FieldCipher
 from scoregate.ledger.opening import open_ledger
 from scoregate.models.artefact import Artefact, champion
 from scoregate.scoring import FeatureCode
@@ -76,6 +77,7 @@ async def make_ready(
         segments=settings.ledger_segment_dir,
         accept=settings.ledger_segment == "accept",
         segment_bytes=settings.ledger_segment_bytes,
+        cipher=FieldCipher.load(settings.ledger_key_file),
     )
     source = OnlineFeatures(artefact.signature.plan, settings.store_url, timeout_s=settings.store_timeout_ms / 1000)
     hashed = KeyedHash.load(settings.hash_key_path)

@@ -12,6 +12,7 @@ from typing import Final
 
 from scoregate.errors import LedgerUnavailable, ScoregateError
 from scoregate.events import Event
+from scoregate.ledger.cipher import FieldCipher
 from scoregate.ledger.sqlite_file import connect
 from scoregate.settings import Settings
 
@@ -56,6 +57,7 @@ def newest(settings: Settings, service: str, *, since_s: float, limit: int) -> l
         raise ScoregateError(f"decisions are read from an embedded ledger alone, and that of {service} is {scheme}")
     if not Path(path).exists():
         return []
+    cipher = FieldCipher.load(settings.ledger_key_file)
     try:
         with closing(connect(Path(path), mode="rw", timeout_s=_TIMEOUT_S)) as db:
             db.execute("PRAGMA query_only = ON")
@@ -66,7 +68,7 @@ def newest(settings: Settings, service: str, *, since_s: float, limit: int) -> l
         Decided(
             decision_id,
             source,
-            tuple(value for (value,) in struct.iter_unpack("<d", vector or b"")),
+            tuple(value for (value,) in struct.iter_unpack("<d", cipher.decrypt(vector or b"", decision_id, "vector"))),
             # Entries from before rows had versions name none.
             {view: (said[0], said[1], said[2] if len(said) > 2 else None) for view, said in json.loads(ages).items()},
             model,

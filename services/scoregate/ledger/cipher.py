@@ -1,0 +1,100 @@
+r"""Vector and answer of an entry, encrypted at rest with AES-256-GCM.
+
+    value = "\0scoregate-encrypted-1\n" | key id, 4 bytes | nonce, 12 bytes | ciphertext with its tag
+
+Decision id and name of the field are authenticated, so that no value passes for another one.
+The key file has a key of 32 bytes per line, in hex: the last one encrypts, each decrypts. Without the file nothing is
+encrypted, and what was written before there was a key is read as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from scoregate.errors import ArtefactError, LedgerUnavailable
+from scoregate.ledger import Entry, Recorded
+
+MAGIC = b"\0scoregate-encrypted-1\n"
+FIELDS = ("vector", "answer")
+KEY_BYTES, ID_BYTES, NONCE_BYTES = 32, 4, 12
+
+
+class FieldCipher:
+    """Encrypts with the last of its keys, where it has any."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        self._keys: Mapping[bytes, AESGCM] = {_id(key): AESGCM(key) for key in keys}
+        self._last = _id(keys[-1]) if keys else None
+
+    @classmethod
+    def load(cls, path: Path | None) -> Self:
+        """Read the keys; none without a file.
+
+        Raises:
+            ArtefactError: it cannot be read, or is no file of keys.
+        """
+        if path is None:
+            return cls([])
+        try:
+            keys = [bytes.fromhex(line) for line in path.read_text().split()]
+        except (OSError, ValueError) as problem:
+            raise ArtefactError(f"the ledger's keys cannot be read: {type(problem).__name__}") from problem
+        if not keys or any(len(key) != KEY_BYTES for key in keys):
+            raise ArtefactError(f"a key of the ledger is {KEY_BYTES} bytes in hex, one a line")
+        return cls(keys)
+
+    def encrypted(self, entry: Entry) -> Entry:
+        id_ = entry.decision_id
+        return replace(
+            entry,
+            vector=self._encrypt(entry.vector, id_, "vector"),
+            answer=self._encrypt(entry.answer, id_, "answer"),
+        )
+
+    def decrypted(self, recorded: Recorded) -> Recorded:
+        """Return an entry as it was before `encrypted`; its commitments and hash are those of what is stored.
+
+        Raises:
+            LedgerUnavailable: it was encrypted with a key that is not there, or was changed since.
+        """
+        entry = recorded.entry
+        vector, answer = (self.decrypt(getattr(entry, name), entry.decision_id, name) for name in FIELDS)
+        return replace(recorded, entry=replace(entry, vector=vector, answer=answer))
+
+    def decrypt(self, value: bytes, decision_id: str, name: str) -> bytes:
+        """Return one field's value. Raises as `decrypted` does."""
+        if not value.startswith(MAGIC):
+            return value
+        key_id, rest = value[len(MAGIC) :][:ID_BYTES], value[len(MAGIC) + ID_BYTES :]
+        if key_id not in self._keys:
+            raise LedgerUnavailable(f"{name} of the decision is encrypted with key {key_id.hex()}, which is not there")
+        try:
+            return self._keys[key_id].decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], _about(decision_id, name))
+        except InvalidTag as problem:
+            raise LedgerUnavailable(f"{name} of the decision is not what was encrypted") from problem
+
+    def _encrypt(self, value: bytes, decision_id: str, name: str) -> bytes:
+        if self._last is None or not value:
+            return value
+        nonce = os.urandom(NONCE_BYTES)
+        return MAGIC + self._last + nonce + self._keys[self._last].encrypt(nonce, value, _about(decision_id, name))
+
+
+PLAIN = FieldCipher([])
+"""Encrypts nothing, and decrypts nothing either."""
+
+
+def _about(decision_id: str, name: str) -> bytes:
+    return f"{decision_id}\0{name}".encode()
+
+
+def _id(key: bytes) -> bytes:
+    return sha256(key).digest()[:ID_BYTES]
