@@ -10,9 +10,11 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 
 from conftest import free_ports
@@ -67,10 +69,14 @@ class Server:
             return subprocess.Popen(command, stdout=log, stderr=log, user=self._user, cwd=self._folder)
 
     def kill(self) -> None:
-        """End it as a power cut of the process would: its memory is gone, what it synced is not."""
-        if self._process:
-            self._process.kill()
+        """End it and its children as a power cut would: their memory is gone, what they wrote is not."""
+        if self._process and self._process.poll() is None:
+            whole = [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children()]
+            for one in whole:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
             self._process.wait()
+            psutil.wait_procs(whole[1:], timeout=10)
 
     def stop(self) -> None:
         if self._process and self._process.poll() is None:
