@@ -34,6 +34,8 @@ class Recorder:
         self._alert: Callable[[ScoreRequest, FeatureRow, KeyedHash, float], Alert | None] = getattr(
             code, "alert", lambda *_: None
         )
+        # Worked out once: a digest of the whole plan costs more than the decision.
+        self._feature_digest = self._artefact.signature.plan.digest
         self._pack = struct.Struct(f"<{len(self._artefact.signature.names)}d").pack
 
     async def record(self, asked: Asked, seen: Seen, judged: Judged) -> Decided:
@@ -101,7 +103,7 @@ class Recorder:
             ),
             model_digest=self._artefact.digest,
             policy_digest=self._artefact.policy_digest,
-            feature_digest=self._artefact.signature.plan.digest,
+            feature_digest=self._feature_digest,
             arm=self._arm,
             trace_id=asked.trace.trace_id,
             event_at=seen.at_s,
