@@ -72,12 +72,18 @@ class Replica:
                 raise TimeoutError(Path(self._spec.log).read_text()[-2000:])
             time.sleep(0.05)
 
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(PATIENCE_S)
+
     def kill(self) -> None:
         """`kill -9`, of its worker too, which BentoML puts into a session of its own."""
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             kill(self._process.pid)
             self._process.wait()
-            self._process = None
+        self._process = None
 
 
 def kill(pid: int) -> None:

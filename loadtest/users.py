@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import json
 import random
 import uuid
-from pathlib import Path
-from typing import Any
 
+from goldens import requests_of
 from locust import HttpUser, between, task
 
 from scoregate import catalog
-from scoregate.models.artefact import champion
 from scoregate.settings import Settings
 
 _run = uuid.uuid4().hex[:8]
 _serial = itertools.count()
-
-
-def requests_of(service: str, settings: Settings) -> list[dict[str, Any]]:
-    """Requests of real entities: the golden requests of the service's model, without their times."""
-    folder: Path = champion(settings.models(service))
-    goldens = json.loads((folder / "golden.json").read_text())
-    return [{k: v for k, v in golden["request"].items() if k != "event_at"} for golden in goldens]
 
 
 class _Caller(HttpUser):
