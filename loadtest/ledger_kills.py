@@ -8,7 +8,7 @@ stack. Each round does one harm at one site while payments are scored, and every
 to the other replica whenever one fails. Afterwards the site's ledger is read and held against what was answered.
 
   sqlite     two replicas on one file: `kill -9` of one; a crash of their machine
-  postgres   two replicas on one server: `kill -9` of one, `kill -9` of the server, a crash of everybody's machine
+  postgres   two replicas on one server: `kill -9` of one, of the server, of both; a crash of everybody's machine
   segment    one replica that accepts decisions while the server is down: killed for good then, or its machine crashed,
              and its segment drained by a successor
 

@@ -21,6 +21,9 @@ CHECKPOINT_S = 2.0
 PATIENCE_S = 60.0
 TROUBLE_S = 0.8
 KILL, KILL_SERVER, CRASH = "kill a service", "kill PostgreSQL", "crash the machine"
+KILL_BOTH = "kill a service and PostgreSQL, which comes back last"
+DOWN_S = 4.0
+"""Longer than a service takes to look for its ledger."""
 KILL_FOR_GOOD, CRASH_FOR_GOOD = (f"{harm} for good while PostgreSQL is down" for harm in (KILL, CRASH))
 
 
@@ -130,7 +133,7 @@ class Postgres(Site):
     """The server's data are on the volume, so a crash is the server's and the replicas' at once."""
 
     name = "postgres"
-    harms = (KILL, KILL_SERVER, CRASH)
+    harms = (KILL, KILL_SERVER, CRASH, KILL_BOTH)
 
     def open(self) -> None:
         bin_ = programs()
@@ -152,8 +155,11 @@ class Postgres(Site):
         return self.server.url
 
     def harm(self, which: str) -> None:
-        if which == KILL_SERVER:
+        if which in {KILL_SERVER, KILL_BOTH}:
             self.server.kill()
+            if which == KILL_BOTH:
+                self.kill_one()
+                time.sleep(DOWN_S)
             self.server.start()
         else:
             super().harm(which)

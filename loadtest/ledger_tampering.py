@@ -11,6 +11,8 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import asyncpg
+
 from postgres import Server
 from scoregate.ledger import Recorded
 from scoregate.ledger.archive import open_archive
@@ -65,8 +67,6 @@ class PostgresDatabase(Database):
         return PostgresDatabase(self._server, name)
 
     def run(self, sql: str) -> None:
-        import asyncpg
-
         async def all_of_them() -> None:
             connection = await asyncpg.connect(self.url)
             try:

@@ -98,6 +98,9 @@ PARTITIONED = ("entries", "personal")
 SCHEMA_LOCK = 0x7363_6F72_6567
 """Advisory lock under which the schema is migrated and partitions are made."""
 
+UNBOUNDED = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+"""Whoever makes tables may take its time; how long to wait for it is the caller's to say."""
+
 Month = tuple[int, int]
 
 
@@ -108,7 +111,7 @@ async def migrate(connection: asyncpg.Connection) -> None:
         LedgerUnavailable: a later version has migrated it.
     """
     async with connection.transaction():
-        await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+        await connection.execute(UNBOUNDED)
         await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
         await connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)")
         version = await connection.fetchval("SELECT max(version) FROM schema_version") or 0
@@ -142,6 +145,7 @@ async def make_months(connection: asyncpg.Connection, months: Iterable[Month]) -
         following = (year + month // 12, month % 12 + 1)
         start_s, end_s = (datetime(*first, 1, tzinfo=UTC).timestamp() for first in ((year, month), following))
         async with connection.transaction():
+            await connection.execute(UNBOUNDED)
             await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
             for table in PARTITIONED:
                 name = f"{table}_{year:04}_{month:02}"

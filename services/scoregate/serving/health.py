@@ -29,7 +29,7 @@ class Health:
         metrics.ready.set(0)
 
     def refuse(self, why: ScoregateError) -> None:
-        """The process will not become ready."""
+        """Say why the process is not ready, or will never be."""
         self._why_not = why
 
     def open(self, ready: Ready) -> None:

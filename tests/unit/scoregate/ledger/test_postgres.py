@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +19,8 @@ from scoregate.errors import KeyReused, LedgerUnavailable
 from scoregate.events import Effect, Event, Outgoing
 from scoregate.ledger import Appended, Entry
 from scoregate.ledger.postgres import PostgresLedger
+from scoregate.ledger.postgres_schema import month_of
+from scoregate.ledger.postgres_writer import AHEAD_S
 
 T = TypeVar("T")
 
@@ -182,6 +185,29 @@ def test_replicas_that_start_at_once_make_the_tables_once(url: str) -> None:
             return [await ledger.count(), await ledger.verify()]
 
     assert [6, []] == asyncio.run(story())
+
+
+def test_a_start_waits_for_who_makes_the_tables(url: str) -> None:
+    """However long another process needs for its tables, longer than any statement may take: who starts waits."""
+    year, month = month_of(time.time() + AHEAD_S)
+
+    async def story() -> int:
+        async with opened(url):
+            pass
+        other = await asyncpg.connect(url)
+        await other.execute(f"DROP TABLE entries_{year:04}_{month:02}, personal_{year:04}_{month:02}")
+        await other.execute("BEGIN; LOCK TABLE entries IN SHARE UPDATE EXCLUSIVE MODE")
+        starting = asyncio.create_task(PostgresLedger.open(url, "fraud", timeout_s=0.1))
+        await asyncio.sleep(0.5)
+        await other.execute("COMMIT")
+        await other.close()
+        ledger = await starting
+        try:
+            return await ledger.count()
+        finally:
+            await ledger.close()
+
+    assert 0 == asyncio.run(story())
 
 
 # A server that goes away

@@ -56,6 +56,7 @@ class House:
         events: Any = toy.EVENTS,
         ledger: MemoryLedger | None = None,
         admission: Admission | None = None,
+        is_open: bool = True,
     ) -> None:
         self.ledger = ledger or MemoryLedger("toy")
         self.registry = CollectorRegistry()
@@ -76,7 +77,8 @@ class House:
         self.ready = Ready(
             toy.artefact(), scorer, self.ledger, cast("OnlineFeatures", source), relay, toy.CONTRACT.Request
         )
-        door.open(self.ready)
+        if is_open:
+            door.open(self.ready)
 
     def post(self, path: str, body: Any, verb: str = "events", **headers: str) -> tuple[int, Any]:
         """Status and body of one request."""
