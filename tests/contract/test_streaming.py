@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -97,7 +100,7 @@ def wait_for(holds: Callable[[], bool], what: str, timeout_s: float = 10.0) -> N
 class Running:
     """A worker in a thread; leaving the block stops it."""
 
-    def __init__(self, settings: Settings, rebuild: Callable[[str], None] = lambda _: None, **shard: int) -> None:
+    def __init__(self, settings: Settings, rebuild: Callable[[str], bool] = lambda _: False, **shard: int) -> None:
         self.stop = threading.Event()
         metrics = EventMetrics(CollectorRegistry())
         log = EventLog("worker", "-")
@@ -229,9 +232,10 @@ def test_a_flushed_store_is_rebuilt_by_the_worker(redis: Any, settings: Settings
     mark(redis)
     asked: list[str] = []
 
-    def rebuild(stream: str) -> None:
+    def rebuild(stream: str) -> bool:
         asked.append(stream)
         mark(redis)
+        return True
 
     with Running(settings, rebuild) as running:
         append(redis, [payment(1)])
@@ -241,6 +245,26 @@ def test_a_flushed_store_is_rebuilt_by_the_worker(redis: Any, settings: Settings
         wait_for(lambda: running.worker.caught_up, "the worker does not come back")
         append(redis, [payment(2)])
         wait_for(lambda: counted(redis) == 1, "not counted after the rebuild")
+
+
+def test_a_worker_does_not_wait_for_its_rebuild_to_end(redis: Any, settings: Settings) -> None:
+    """SIGTERM ends it in order although a store is being filled: that takes minutes, and can be begun again."""
+    settings.registry_path.write_bytes(registry())
+    code = (
+        "import time; from scoregate.settings import Settings; from scoregate.streaming.run import run;"
+        "raise SystemExit(run(Settings(), lambda _: time.sleep(600), shard=0, shards=1, host='127.0.0.1', port=None))"
+    )
+    said = {"SCOREGATE_HOME": settings.home, "SCOREGATE_STORE_URL": settings.store_url, "SCOREGATE_PROJECT": PROJECT}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, **{n: str(v) for n, v in said.items()}}, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        assert any(b"store.rebuild" in line for line in process.stderr)
+        process.terminate()
+        try:
+            assert 0 == process.wait(20)
+        finally:
+            process.kill()
 
 
 def test_every_event_is_in_the_twin_before_it_is_acknowledged(redis: Any, settings: Settings) -> None:

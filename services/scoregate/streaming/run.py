@@ -31,10 +31,17 @@ def run(settings: Settings, rebuild: Rebuild, *, shard: int, shards: int, host: 
     stop, failed = threading.Event(), threading.Event()
     metrics, log = EventMetrics(), EventLog("features", "-")
 
-    def rebuild_and_say(stream: str) -> None:
+    rebuilding: set[str] = set()
+
+    def rebuild_and_say(stream: str) -> bool:
         log.event("store.rebuild", stream=stream)
-        metrics.rebuilt(stream)
-        rebuild(stream)
+        rebuilding.add(stream)
+        try:
+            if done := rebuild(stream):
+                metrics.rebuilt(stream)
+            return done
+        finally:
+            rebuilding.discard(stream)
 
     workers = [
         StreamWorker(settings, registry, stream, metrics, log, rebuild_and_say, stop, shard=shard, shards=shards)
@@ -58,16 +65,17 @@ def run(settings: Settings, rebuild: Rebuild, *, shard: int, shards: int, host: 
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 1_000)
-    threads = [threading.Thread(target=guarded, args=(worker,), name=worker.stream) for worker in workers]
+    threads = [threading.Thread(target=guarded, args=(worker,), name=worker.stream, daemon=True) for worker in workers]
     for thread in threads:
         thread.start()
     log.event("events.started", shard=shard, shards=shards)
     # Not join(): a signal is handled between its waits only.
-    while any(thread.is_alive() for thread in threads):
-        stop.wait(0.5)
-        for thread in threads:
-            if stop.is_set():
-                thread.join()
+    while not stop.wait(0.5):
+        pass
+    for thread in threads:
+        # A rebuild is given up: its rows count for nothing without a marker, and the next worker begins anew.
+        while thread.is_alive() and thread.name not in rebuilding:
+            thread.join(0.1)
     return 1 if failed.is_set() else 0
 
 

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from scoregate.errors import ScoregateError
-from scoregate.events import FACTS, Event, Outgoing
+from scoregate.events import FACTS, Effect, Event, Outgoing
 from scoregate.features.plan import views
 from scoregate.settings import Settings
 from scoregate.streaming.apply import Applier, Order, order_of
@@ -68,8 +68,10 @@ KEYS: marker, hash. ARGV: epoch, fields and values."""
 _STILL: Final = 2
 RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
-Rebuild = Callable[[str], None]
-"""Fills the rows of a stream anew and sets its marker; does nothing if somebody else has done so meanwhile."""
+_KNOWN_AT_ONCE: Final = (Effect.COUNT, Effect.FACTS)
+
+Rebuild = Callable[[str], bool]
+"""Fills the rows of a stream anew and sets its marker; does nothing, and returns False, if somebody else has."""
 
 
 def group_of(shard: int, shards: int) -> str:
@@ -259,8 +261,11 @@ class StreamWorker:
         now_us = time.time() * 1e6
         self._metrics.applied(self.stream, done.counted, done.late)
         # Of a large batch a sample says as much, at a tenth of the cost.
-        some = wanted[:: len(wanted) // SAMPLED + 1]
-        self._metrics.fresh_after(self.stream, [(now_us - event.known_us) / 1e6 for _, _, event in some])
+        some = (event for _, _, event in wanted[:: len(wanted) // SAMPLED + 1])
+        # When a label or a reversal was known is what its caller says.
+        self._metrics.fresh_after(
+            self.stream, [(now_us - event.known_us) / 1e6 for event in some if event.effect in _KNOWN_AT_ONCE]
+        )
         if self._twin:
             # Acknowledged when they are in a file too.
             self._twin.add([(at.decode(), source, event) for at, source, event in decoded])

@@ -89,9 +89,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.shard < arguments.shards <= backfill.SHARDS_AT_MOST:
         raise ScoregateError(f"--shard must be below --shards, and those at most {backfill.SHARDS_AT_MOST}")
 
-    def rebuild(stream: str) -> None:
+    def rebuild(stream: str) -> bool:
         registry = read_registry(settings.registry_path)
-        backfill.rebuild(settings, registry, stream, say=_say, only_if_gone=True)
+        return backfill.rebuild(settings, registry, stream, say=_say, only_if_gone=True) is not None
 
     place = {"shard": arguments.shard, "shards": arguments.shards, "host": arguments.host, "port": arguments.port}
     return run(settings, rebuild, **place)
