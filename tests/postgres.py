@@ -30,7 +30,8 @@ def programs() -> Path | None:
 
 
 class Server:
-    """One server, on a free port of 127.0.0.1. The server does not run as root, so root lends it to `postgres`."""
+    """One server, on a free port of 127.0.0.1, on what the folder has already. It does not run as root, so root lends
+    the folder to `postgres`."""
 
     def __init__(self, bin_: Path, folder: Path) -> None:
         self.port = free_ports(1)[0]
@@ -40,6 +41,8 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         if self._user:
             shutil.chown(folder, self._user)
+        if (folder / "data").exists():
+            return
         initdb = [str(bin_ / "initdb"), "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8"]
         subprocess.run(
             [*initdb, "--locale=C", str(folder / "data")], check=True, capture_output=True, user=self._user, cwd=folder
