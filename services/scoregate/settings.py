@@ -87,12 +87,14 @@ class Settings(BaseSettings):
     )
     max_request_bytes: int = Field(16_384, gt=0, description="Largest body of a single request to score.")
     max_body_bytes: int = Field(1_048_576, gt=0, description="Largest body of a batch, and of anything at the gateway.")
-    max_in_flight: int = Field(256, gt=0, description="Requests in flight per process; above it 503.")
+    max_in_flight: int = Field(
+        256,
+        gt=0,
+        description="Most requests in flight per process; how many it really takes is measured. Above it 503.",
+    )
     rate_per_s: float = Field(5_000.0, gt=0, description="Requests a second that one key may send to one process.")
     deadline_ms: int = Field(1_000, gt=0, description="Default and longest deadline of a request.")
-    batch_deadline_ms: int = Field(
-        4_000, gt=0, lt=5_000, description="Default and longest deadline of a batch; BentoML ends requests at 5 s."
-    )
+    batch_deadline_ms: int = Field(4_000, gt=0, description="Default and longest deadline of a batch, or of events.")
     drain_s: float = Field(0.5, ge=0, description="Time between 'not ready' and closing the listener after SIGTERM.")
     trace_ratio: float = Field(
         0.01, ge=0, le=1, description="Share of root traces sampled here when no parent decided."

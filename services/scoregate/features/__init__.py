@@ -6,6 +6,8 @@ plan.py         what one FeatureService reads, compiled from the Feast registry 
 reading.py      fresh, stale, missing or zero: what an answer of the store means
 encoding.py     Feast's documented online format: keys, field names, values
 online.py       reads it from Valkey, one round trip
+patience.py     its timeout
+breaker.py      leaves a dead store alone
 memory.py       the same port from a dict, for tests
 offline.py      Feast's DuckDB store with as-of joins                (extra: train)
 feast.py        the same port through Feast's SDK, as the oracle     (extra: train)

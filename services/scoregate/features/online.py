@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from scoregate.errors import StoreUnavailable
 from scoregate.features import FeatureRow, encoding
+from scoregate.features.patience import patience
 from scoregate.features.plan import FeaturePlan, ViewPlan
 from scoregate.features.reading import UNREADABLE, StoredRow, assemble, marker_key, read_marker
 
@@ -134,7 +135,7 @@ class OnlineFeatures:
     async def _fly(self, turn: list[tuple[list[bytes], asyncio.Future[list[Any]]]]) -> None:
         per_request = len(self._readers)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with patience(self._timeout_s):
                 pipe = self._redis.pipeline(transaction=False)
                 for keys, _ in turn:
                     for reader, key in zip(self._readers, keys, strict=True):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scoregate.contract import ScoreRequest
+from scoregate.deadline import NEVER, Deadline
 from scoregate.events import Event
 from scoregate.features import FeatureRow
 from scoregate.telemetry.tracing import RequestTrace
@@ -47,6 +48,7 @@ class Asked:
     received_at: float
     trace: RequestTrace
     event: Event | None = None
+    deadline: Deadline = NEVER
 
     @property
     def event_at_s(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 
 from scoregate.contract import ScoreRequest
+from scoregate.deadline import NEVER, Deadline
 from scoregate.deciding import Ages, Notes, ages_of
 from scoregate.errors import StoreUnavailable
 from scoregate.features import LATE_S, SUPPLIED, FeatureRow, FeatureSource, Status, ViewRow
@@ -16,6 +18,9 @@ from scoregate.features.plan import FeaturePlan
 from scoregate.hashing import KeyedHash
 from scoregate.scoring import Asked, FeatureCode
 from scoregate.telemetry import names
+
+READ_SHARE = 0.5
+"""Of what is left of a deadline, what the read may take: the rest is for deciding without it, and for the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +80,9 @@ class RequestReader:
         with asked.trace.stage(names.SPAN_FEATURES, SpanKind.CLIENT) as stage:
             stage.set({"db.system.name": "redis", "db.operation.name": "HMGET"})
             try:
-                row = await self._source.read(entities, asked.received_at)
-            except StoreUnavailable:
+                async with _share_of(asked.deadline):
+                    row = await self._source.read(entities, asked.received_at)
+            except (StoreUnavailable, TimeoutError):
                 stage.set({"error.type": "online-store-unavailable"})
                 if must_answer:
                     raise
@@ -93,3 +99,7 @@ class RequestReader:
         """What is not said of a view that the request brings is null, as it would be in the store."""
         said = {name: values.get(name) for name, _ in self._views[view].features}
         return ViewRow(said, Status.FRESH, 0.0, version=SUPPLIED)
+
+
+def _share_of(deadline: Deadline) -> asyncio.Timeout:
+    return asyncio.timeout(None if deadline is NEVER else deadline.left_s * READ_SHARE)

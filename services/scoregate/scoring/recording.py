@@ -21,6 +21,8 @@ from scoregate.scoring.reading import Seen
 from scoregate.telemetry import names
 from scoregate.telemetry.metrics import Metrics
 
+MAYBE = "the decision may have been recorded; the same request again is answered by it"
+
 
 class Recorder:
     """Writes decisions of one decider into the ledger, and counts those that are new."""
@@ -43,8 +45,11 @@ class Recorder:
         trace, decision = asked.trace, judged.decision
         alert = self._alert(asked.request, seen.row, self._hashed, seen.at_s)
         entry = self._entry(asked, seen, judged, alert)
+        # What was not begun is not recorded; what was begun may be, and the same request again is given its answer.
+        asked.deadline.require()
         with trace.stage(names.SPAN_LEDGER):
-            appended = await self._ledger.append(entry, _grouped(asked.event, alert))
+            async with asked.deadline.bound(MAYBE):
+                appended = await self._ledger.append(entry, _grouped(asked.event, alert))
         trace.set(
             {
                 names.ATTR_DECISION_ID: appended.decision_id,
@@ -66,9 +71,11 @@ class Recorder:
             decision.rung,
         )
 
-    async def repeat_or_refuse(self, request: ScoreRequest, unknown: list[str]) -> Decided:
+    async def repeat_or_refuse(self, asked: Asked, unknown: list[str]) -> Decided:
         """Give an earlier answer to the same request again, for an entity that has gone since; else refuse."""
-        recorded = await self._ledger.find(getattr(request, request.NATURAL_KEY))
+        request = asked.request
+        async with asked.deadline.bound("the ledger was not read"):
+            recorded = await self._ledger.find(getattr(request, request.NATURAL_KEY))
         if recorded is None or recorded.entry.request_digest != self._digest(request):
             raise UnknownEntity(
                 f"The feature store does not know this {' and '.join(unknown)}",

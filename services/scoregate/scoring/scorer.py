@@ -49,11 +49,12 @@ class Scorer:
             UnknownEntity: the store is whole and lacks an entity that the policy says must be known.
             KeyReused: the natural or idempotency key was used with another request.
             LedgerUnavailable: the decision could not be made durable.
+            DeadlineExceeded: no rung of the ladder fitted into the deadline.
         """
         trace = asked.trace
         row = await self._reader.row(asked)
         if unknown := self._unknown(row):
-            return await self._recorder.repeat_or_refuse(asked.request, unknown)
+            return await self._recorder.repeat_or_refuse(asked, unknown)
         seen = self._reader.seen(asked, row)
         score: float | None = None
         if not self._decider.is_blind(seen.ages):
@@ -106,7 +107,7 @@ class Scorer:
     ) -> Decided | ScoregateError:
         try:
             if seen is None:
-                return await self._recorder.repeat_or_refuse(asked.request, unknown)
+                return await self._recorder.repeat_or_refuse(asked, unknown)
             return await self._recorder.record(asked, seen, self._decider.decide(seen.vector, score, seen.notes))
         except ScoregateError as problem:
             return problem

@@ -1,7 +1,8 @@
 """The door as a BentoML service: BentoML gives processes, packaging and images; the hot path is our own ASGI app.
 
-Measured: a method under `@bentoml.api` costs 0.7-0.9 ms a call, a mounted ASGI app with BentoML's tracing, metrics and
-access log off costs 0.1 ms.
+Measured: a method under `@bentoml.api` costs 0.7-0.9 ms a call, an app mounted with BentoML's tracing, metrics and
+access log off still 0.1 ms, and a timer with the request's context for as long as its traffic timeout, answered or not.
+So requests go to the door, and BentoML is told of the process's life alone.
 
 BentoML imports a service twice, in the process that holds the socket and in the worker. Only the worker needs the
 model's libraries, so the door is imported when the worker starts.
@@ -17,14 +18,9 @@ if TYPE_CHECKING:
     from scoregate.serving.door import Door
     from scoregate.serving.http import Receive, Scope, Send
 
-TRAFFIC_TIMEOUT_S = 5
-"""BentoML keeps a timer and the request's context for this long after each request, answered or not: keep it short."""
-
-_OURS_FIRST = frozenset(("/livez", "/readyz", "/metrics"))
-
 
 class _LateDoor:
-    """The ASGI app that is mounted: the door, once the worker has started. Nothing is served before that."""
+    """The door, once the worker has started. Nothing is served before that."""
 
     def __init__(self, service: str) -> None:
         self._service = service
@@ -45,45 +41,51 @@ class _LateDoor:
         if self._door is not None:
             await self._door.stop()
 
+    def refusal(self, data: bytes, running: int) -> bytes | None:
+        """See `Shedding`."""
+        return None if self._door is None else self._door.shedding.refusal(data, running)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._door is not None, "BentoML runs startup hooks before it serves"
         await self._door(scope, receive, send)
 
 
-class _HealthFirst:
-    """Sends the paths that BentoML would answer itself to the door: its readiness knows nothing of models."""
+class _DoorFirst:
+    """The app of a worker: requests to the door, its life to BentoML."""
 
     def __init__(self, app: Any, door: _LateDoor) -> None:
         self._app, self._door = app, door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ours = scope["type"] == "http" and scope["path"] in _OURS_FIRST
-        await (self._door if ours else self._app)(scope, receive, send)
+        await (self._door if scope["type"] == "http" else self._app)(scope, receive, send)
+
+
+class _DoorService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML is untyped here
+    """A service whose inner class has the door."""
+
+    def to_asgi(self, is_main: bool = True) -> Any:
+        from scoregate.serving import protocol
+
+        # The worker calls this just before it configures its server, which it gives no word about protocols.
+        protocol.use(self.inner.door.refusal)
+        return _DoorFirst(super().to_asgi(is_main), self.inner.door)
 
 
 def bento_service(package: str) -> Any:
     """Make the BentoML service of a folder; its name is the folder's, everywhere."""
-    door = _LateDoor(package)
 
     class Scoring:
+        door = _LateDoor(package)
+
         @bentoml.on_startup  # type: ignore[untyped-decorator]
         async def start(self) -> None:
-            await door.start()
+            await self.door.start()
 
         @bentoml.on_shutdown  # type: ignore[untyped-decorator]
         async def stop(self) -> None:
-            await door.stop()
+            await self.door.stop()
 
-    service = bentoml.service(
-        name=package,
-        workers=1,
-        traffic={"timeout": TRAFFIC_TIMEOUT_S},
-        tracing={"excluded_urls": ".*"},
-        logging={"access": {"enabled": False}},
-        metrics={"enabled": False},
-    )(Scoring)
-    service.mount_asgi_app(door, path="/", name=package)
-    service.add_asgi_middleware(_HealthFirst, door=door)
+    service = bentoml.service(name=package, workers=1, metrics={"enabled": False}, service_class=_DoorService)(Scoring)
     # BentoML finds a service by the module that called it, which is this one; it is bound in the folder's.
     service._caller_module = f"{package}.service"
     return service

@@ -26,6 +26,7 @@ from scoregate.scoring import FeatureCode
 from scoregate.serving.admission import Admission
 from scoregate.serving.answering import Answering
 from scoregate.serving.auth import Authenticator
+from scoregate.serving.batching import Batching
 from scoregate.serving.describing import Describing
 from scoregate.serving.events import EventCode, Intake
 from scoregate.serving.gate import Gate
@@ -33,7 +34,9 @@ from scoregate.serving.health import Health
 from scoregate.serving.http import Receive, Request, Response, Scope, Send
 from scoregate.serving.openapi import document
 from scoregate.serving.posting import Posting
+from scoregate.serving.pulse import Pulse
 from scoregate.serving.routes import Route, Routes
+from scoregate.serving.shedding import Shedding
 from scoregate.serving.startup import Ready, make_ready
 from scoregate.settings import Settings
 from scoregate.telemetry.logs import EventLog
@@ -74,6 +77,7 @@ class Door:
         gate = Gate(self.service, settings, auth, admission, metrics, health)
         self.furnish(gate, log, self._make_tracing(settings, metrics))
         auth.start()
+        self._pulse.start()
         health.drain_on_sigterm()
         self._starting = asyncio.create_task(self._get_ready())
 
@@ -81,7 +85,10 @@ class Door:
         """Put the handlers in their places."""
         self._gate, self._log, self._tracing = gate, log, tracing
         self._answering = Answering(gate, self._contract.Request)
+        self._batching = Batching(gate, self._answering)
         self._posting = Posting(gate)
+        self.shedding = Shedding(self.service, gate.admission)
+        self._pulse = Pulse(gate.health, gate.admission, gate.metrics)
         self._describing = Describing(gate, document(self.service, self._contract, self._events))
         self._routes = Routes(self._all_routes())
 
@@ -99,6 +106,7 @@ class Door:
     async def stop(self) -> None:
         """Finish what is in flight, then let go of everything."""
         self._starting.cancel()
+        self._pulse.stop()
         for _ in range(100):
             if not self._gate.admission.in_flight:
                 break
@@ -169,7 +177,7 @@ class Door:
         prefix, health = f"/v1/{self.service}", self._gate.health
         routes = [
             Route("POST", f"{prefix}/score", self._answering.score),
-            Route("POST", f"{prefix}/score:batch", self._answering.batch),
+            Route("POST", f"{prefix}/score:batch", self._batching.batch),
             Route("GET", f"{prefix}/decisions/{{decision_id}}", self._describing.decision),
             Route("GET", f"{prefix}/model", self._describing.model),
             Route("GET", f"{prefix}/openapi.json", self._describing.document, traced=False),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from scoregate.deadline import Deadline
 from scoregate.serving import wire
 from scoregate.serving.admission import Admission
 from scoregate.serving.auth import Authenticator
@@ -39,20 +40,23 @@ class Gate:
             principal = await self.auth.authorise(request, self.service, verb)
         return self.health.require(), principal
 
-    async def body(self, request: Request, limit_bytes: int) -> bytes:
+    def deadline(self, request: Request, most_ms: int) -> Deadline:
+        """Return when the caller wants its answer; counted from the request's first byte."""
+        return Deadline.after(wire.deadline_ms(request.header(b"x-request-deadline-ms"), most_ms), request.began_s)
+
+    async def body(self, request: Request, limit_bytes: int, deadline: Deadline) -> bytes:
         """Read a JSON body; before a place is taken, because one that comes slowly must not hold it."""
         wire.check_media_type(request.header(b"content-type"))
-        return await request.body(limit_bytes)
-
-    def deadline_ms(self, request: Request, most_ms: int) -> int:
-        return wire.deadline_ms(request.header(b"x-request-deadline-ms"), most_ms)
+        with self.admission.reading():
+            async with deadline.bound("the body has not come"):
+                return await request.body(limit_bytes)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place among the requests in flight.
+    def place(self, *, measured: bool = False) -> Iterator[None]:
+        """Hold a place among the requests in flight; measured: its time says what this process can do.
 
         Raises:
             Overloaded: there is none.
         """
-        with self.admission.slot(), self.metrics.in_flight.track_inprogress():
+        with self.admission.slot(measured=measured), self.metrics.in_flight.track_inprogress():
             yield

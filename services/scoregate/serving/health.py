@@ -40,6 +40,10 @@ class Health:
     def ready(self) -> Ready | None:
         return self._ready
 
+    def without(self, ready: Ready) -> list[str]:
+        """Say what the process does without just now."""
+        return [*ready.without(), *self.also()]
+
     def require(self) -> Ready:
         """Return what a ready process holds, also while it drains.
 
@@ -84,7 +88,7 @@ class Health:
         return Response(200, text, CONTENT_TYPE_LATEST)
 
     def _verbose(self, ready: Ready) -> dict[str, Any]:
-        degraded = [*ready.without(), *self.also()]
+        degraded = self.without(ready)
         return {
             "ready": True,
             "status": "degraded" if degraded else "ok",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class Request:
     """Method, path and headers at once; the body when it is asked for, up to a limit."""
 
-    __slots__ = ("_receive", "headers", "method", "path", "peer", "query")
+    __slots__ = ("_receive", "began_s", "headers", "method", "path", "peer", "query")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
@@ -26,6 +27,7 @@ class Request:
         self.peer: str = (scope.get("client") or ("",))[0]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
+        self.began_s = time.monotonic()
 
     def header(self, name: bytes) -> str | None:
         """Return a header by its lower-case name."""

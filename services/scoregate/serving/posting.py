@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
-from scoregate.errors import DeadlineExceeded, RequestError
+from scoregate.deadline import Deadline
+from scoregate.errors import RequestError
 from scoregate.serving import events as posted
 from scoregate.serving.events import Intake
 from scoregate.serving.gate import Gate
@@ -24,12 +24,12 @@ class Posting:
 
     async def events(self, request: Request, trace: RequestTrace) -> Response:
         _, caller = await self._gate.enter(request, "events", trace)
-        deadline_ms = self._gate.deadline_ms(request, self._gate.settings.batch_deadline_ms)
-        body = await self._gate.body(request, self._gate.settings.max_body_bytes)
+        deadline = self._gate.deadline(request, self._gate.settings.batch_deadline_ms)
+        body = await self._gate.body(request, self._gate.settings.max_body_bytes, deadline)
         with self._gate.place():
             rows, several = posted.rows(body)
             self._gate.admission.spend(caller, len(rows))
-            taken = await self._take(rows, deadline_ms, trace)
+            taken = await self._take(rows, deadline, trace)
         if several:
             return Response.json({"results": [_result(one) for one in taken]}, 202)
         if isinstance(taken[0], RequestError):
@@ -37,15 +37,12 @@ class Posting:
         return Response.json(taken[0], 202)
 
     async def _take(
-        self, rows: list[Any], deadline_ms: int, trace: RequestTrace
+        self, rows: list[Any], deadline: Deadline, trace: RequestTrace
     ) -> list[dict[str, str] | RequestError]:
         assert self.intake is not None, "a ready service with events has an intake"
-        try:
-            with trace.stage(names.SPAN_LEDGER):
-                async with asyncio.timeout(deadline_ms / 1000):
-                    return await self.intake.take(rows, time.time())
-        except TimeoutError:
-            raise DeadlineExceeded(f"Not recorded within {deadline_ms} ms; sending it again is safe") from None
+        with trace.stage(names.SPAN_LEDGER):
+            async with deadline.bound("the events may have been recorded; sending them again is safe"):
+                return await self.intake.take(rows, time.time())
 
 
 def _result(taken: dict[str, str] | RequestError) -> dict[str, Any]:

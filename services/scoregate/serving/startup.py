@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from scoregate.contract import Identifier, ScoreRequest
 from scoregate.errors import SignatureMismatch
+from scoregate.features.breaker import Breaker
 from scoregate.features.online import OnlineFeatures
 from scoregate.features.plan import FeaturePlan, compile_plan
 from scoregate.hashing import KeyedHash
@@ -22,10 +25,15 @@ from scoregate.settings import Settings
 from scoregate.streaming.relay import Relay
 from scoregate.telemetry.metrics import Metrics
 
+Clock = Callable[[], float]
+
 
 @dataclass(slots=True)
 class Ready:
-    """All that a ready process holds. `degraded` says in sentences what it does without."""
+    """All that a ready process holds. `degraded` says in sentences what it does without since it began.
+
+    `clock`: seconds since the epoch.
+    """
 
     artefact: Artefact
     scorer: Scorer
@@ -33,13 +41,15 @@ class Ready:
     source: OnlineFeatures
     relay: Relay
     request_type: type[ScoreRequest]
+    breaker: Breaker
     degraded: list[str] = field(default_factory=list)
+    clock: Clock = time.time
     checkpoints: Checkpointer | None = None
 
     def without(self) -> list[str]:
         """Say what the process does without just now."""
         found = list(self.degraded)
-        if not self.source.reachable:
+        if not self.source.reachable or self.breaker.is_open:
             found.append("the online store does not answer")
         elif not self.source.whole:
             found.append("the online store has lost a stream's marker: it was flushed, or never filled")
@@ -50,7 +60,7 @@ class Ready:
         await self.ledger.close()
         if self.checkpoints is not None:
             await self.checkpoints.close()
-        await self.source.close()
+        await self.breaker.close()
 
 
 async def make_ready(
@@ -81,7 +91,8 @@ async def make_ready(
     )
     source = OnlineFeatures(artefact.signature.plan, settings.store_url, timeout_s=settings.store_timeout_ms / 1000)
     hashed = KeyedHash.load(settings.hash_key_path)
-    scorer = Scorer(artefact, code, source, ledger, hashed, metrics, arm=settings.arm)
+    breaker = Breaker(source)
+    scorer = Scorer(artefact, code, breaker, ledger, hashed, metrics, arm=settings.arm)
     relay = Relay(ledger, settings.project, settings.store_url)
     relay.start()
     checkpoints = Checkpointer(
@@ -92,7 +103,7 @@ async def make_ready(
         settings.checkpoint_s,
     )
     checkpoints.start()
-    return Ready(artefact, scorer, ledger, source, relay, request_type, degraded, checkpoints)
+    return Ready(artefact, scorer, ledger, source, relay, request_type, breaker, degraded, checkpoints=checkpoints)
 
 
 def _check_plan(plan: FeaturePlan, settings: Settings) -> list[str]:

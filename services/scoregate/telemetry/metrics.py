@@ -50,12 +50,28 @@ class Metrics:
         self.in_flight = Gauge(names.IN_FLIGHT, "Requests being worked on.", ["service", "arm"], **gauge).labels(
             service, arm
         )
+        self._places = Gauge(names.PLACES, "Requests that may be in flight.", ["service", "arm"], **gauge).labels(
+            service, arm
+        )
+        self._loop_lag = Histogram(
+            names.LOOP_LAG_SECONDS,
+            "How late the event loop is.",
+            ["service", "arm"],
+            buckets=(*names.LATENCY_BUCKETS_S, 0.5, 1, 2.5),
+            **kw,
+        ).labels(service, arm)
         self._auth = Counter(names.AUTH_FAILURES, "Refused keys.", ["service", "reason"], **kw)
         self._shed = Counter(names.SHED, "Requests refused before work was done.", ["service", "reason"], **kw)
         latest = {"multiprocess_mode": "mostrecent", **kw}
         self.ready = Gauge(names.READY, "1 when the process is ready.", ["service", "arm"], **latest).labels(
             service, arm
         )
+        self._degraded_now = Gauge(names.DEGRADED, "1 when degraded.", ["service", "arm"], **latest).labels(
+            service, arm
+        )
+        self._breaker = Gauge(
+            names.BREAKER_OPEN, "1 when the store is left alone.", ["service", "arm"], **latest
+        ).labels(service, arm)
         self._model_info = Gauge(
             names.MODEL_INFO, "What is served.", ["service", "arm", "model", "version", "policy"], **latest
         )
@@ -78,11 +94,21 @@ class Metrics:
     def stage(self, span: str, seconds: float) -> None:
         self._stages[span].observe(seconds)
 
+    def loop_lag(self, seconds: float) -> None:
+        self._loop_lag.observe(seconds)
+
+    def bound(self, places: int) -> None:
+        self._places.set(places)
+
+    def condition(self, *, degraded: bool, breaker: bool) -> None:
+        self._degraded_now.set(degraded)
+        self._breaker.set(breaker)
+
     def auth_failure(self, reason: str) -> None:
         self._auth.labels(self._service, reason).inc()
 
-    def shed(self, reason: str) -> None:
-        self._shed.labels(self._service, reason).inc()
+    def shed(self, reason: str, requests: int = 1) -> None:
+        self._shed.labels(self._service, reason).inc(requests)
 
     def serves(self, model: str, version: str, policy: str, build: str) -> None:
         self._model_info.labels(self._service, self._arm, model, version, policy).set(1)

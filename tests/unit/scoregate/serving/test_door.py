@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 import toy
 from scoregate.events import Effect, Event
+from scoregate.features.breaker import Breaker
 from scoregate.features.online import OnlineFeatures
 from scoregate.hashing import KeyedHash
 from scoregate.ledger.memory import MemoryLedger
@@ -44,6 +45,13 @@ class SlowLedger(MemoryLedger):
     async def record(self, events: Any) -> list[bool]:
         await asyncio.sleep(60)
         return []
+
+
+class SlowAppend(MemoryLedger):
+    """A ledger whose disk never answers to decisions."""
+
+    async def append(self, entry: Any, event: Any = None) -> Any:
+        await asyncio.sleep(60)
 
 
 class House:
@@ -75,7 +83,13 @@ class House:
         scorer = Scorer(toy.artefact(), code, source, self.ledger, hashed, metrics, arm="stable")
         relay = Relay(self.ledger, "test", "redis://127.0.0.1:1/0")
         self.ready = Ready(
-            toy.artefact(), scorer, self.ledger, cast("OnlineFeatures", source), relay, toy.CONTRACT.Request
+            toy.artefact(),
+            scorer,
+            self.ledger,
+            cast("OnlineFeatures", source),
+            relay,
+            toy.CONTRACT.Request,
+            Breaker(source),
         )
         if is_open:
             door.open(self.ready)
@@ -256,3 +270,29 @@ def test_requests_are_counted_by_the_path(house: House) -> None:
     found = [s.labels for m in house.registry.collect() for s in m.samples if s.name == "scoregate_requests_total"]
 
     assert [(EVENTS_PATH, "202")] == [(labels["route"], labels["status"]) for labels in found]
+
+
+def test_rows_with_one_key_share_an_answer(house: House) -> None:
+    """However near they stand: the later row waits for the earlier one, and another body under its key is refused."""
+    rows = [toy.EXAMPLE, toy.EXAMPLE, {**toy.EXAMPLE, "amount_minor": 1}]
+    _, answer = house.post(f"{SCORE_PATH}:batch", {"rows": rows}, "score")
+    first, second, other = answer["results"]
+
+    assert [200, 200, 422] == [first["status"], second["status"], other["status"]]
+    assert first["answer"] == second["answer"]
+
+
+def test_rows_beyond_the_deadline_say_so(tmp_path: Path) -> None:
+    """The batch is answered; what was not decided has a problem of its own."""
+    house = House(tmp_path, ledger=SlowAppend("toy"))
+    rows = [{**toy.EXAMPLE, "payment_id": f"p{i}"} for i in range(60)]
+    status, answer = house.post(f"{SCORE_PATH}:batch", {"rows": rows}, "score", **{"x-request-deadline-ms": "100"})
+
+    assert (200, {504}, 60) == (status, {one["status"] for one in answer["results"]}, len(answer["results"]))
+
+
+def test_a_full_house_refuses_before_it_looks_at_keys(tmp_path: Path) -> None:
+    """A refusal costs next to nothing, and tells nothing."""
+    house = House(tmp_path, admission=Admission(0, 100))
+
+    assert (503, "overloaded") == slug(house.post(SCORE_PATH, toy.EXAMPLE, "events"))

@@ -1,0 +1,58 @@
+"""How many requests may be in flight: Little's law, from what this process measures of itself.
+
+    places = rate x (time of a request that met no queue + time that it may queue)
+
+The rate is that of answers while the places were full: only then it is a capacity, and not merely what was asked for.
+The time without a queue is the mean of windows in which places were left; or were at their least, when nobody has many
+before him. So a request that is let in takes a little longer than in calm, whatever a decision costs on this machine
+and today; and where few places are the reason for a low rate, the formula gives more of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+QUEUE_S, QUEUE_SHARE = 0.010, 0.5
+"""How long one may wait for those before it: the longer of a time, and a share of what a request takes in calm."""
+
+WINDOW_S = 0.1
+LEAST, FIRST = 8, 32
+SMOOTHING = 0.2
+
+
+class Bound:
+    """A bound of at most `most` places."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._clock = most, clock
+        self.places = min(FIRST, most)
+        self._calm_s: float | None = None
+        self._since_s = clock()
+        self._answers, self._sum_s, self._was_met = 0, 0.0, False
+
+    def met(self) -> None:
+        """The last place was taken, or asked for in vain: the answers of now are what this process can do."""
+        self._was_met = True
+
+    def answered(self, seconds: float) -> None:
+        """Take in the time of a request from its place to its answer."""
+        self._answers += 1
+        self._sum_s += seconds
+        now_s = self._clock()
+        if now_s - self._since_s >= WINDOW_S:
+            self._close(now_s)
+
+    def _close(self, now_s: float) -> None:
+        mean_s = self._sum_s / self._answers
+        if self._calm_s is None:
+            self._calm_s = mean_s
+        elif not self._was_met or self.places <= LEAST:
+            self._calm_s += SMOOTHING * (mean_s - self._calm_s)
+        if self._was_met:
+            queue_s = max(QUEUE_S, QUEUE_SHARE * self._calm_s)
+            wanted = self._answers / (now_s - self._since_s) * (self._calm_s + queue_s)
+            # Half of the way: one window with a pause in it says little.
+            self.places = min(max(round((self.places + wanted) / 2), LEAST), self._most)
+        self._since_s = now_s
+        self._answers, self._sum_s, self._was_met = 0, 0.0, False
