@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,8 +130,8 @@ def test_dead_service_between_health_checks_is_a_problem(front: Front) -> None:
     assert_problem(front.call("/v1/dying/score"), 502, "no-answer", retry_after=True)
 
 
-def test_broken_answer_is_a_problem_and_is_not_asked_for_again(front: Front) -> None:
-    """A service that breaks off is 502: a request it has seen may have been decided, so it is not sent twice."""
+def test_broken_answer_is_a_problem_once_every_try_broke(front: Front) -> None:
+    """A service that breaks off is asked again, since one natural key is one decision; in the end it is 502."""
 
     assert_problem(front.call("/v1/fraud/break", method="POST", body=b"{}"), 502, "no-answer", retry_after=True)
 
@@ -234,7 +237,7 @@ def test_arm_that_is_not_ready_gets_nothing(front: Front) -> None:
 
 
 def test_killed_arm_costs_no_request(front: Front) -> None:
-    """A refused connection is tried once more, on the other arm: no byte of the request had been sent."""
+    """A refused connection is tried again, on the other arm."""
 
     nobody = free_ports(1)[0]
     gateway.write_service(
@@ -247,6 +250,24 @@ def test_killed_arm_costs_no_request(front: Front) -> None:
     eventually(lambda: front.call("/v1/half/score").status == 200)
 
     assert Counter(stable=40) == front.arms(40, "/v1/half/score")
+
+
+def test_what_a_dying_arm_was_asked_is_asked_again(front: Front) -> None:
+    """A process that is killed with requests in hand costs none of them: one natural key is one decision."""
+
+    gateway.set_weights(front.home, "twin", stable=50, canary=50)
+    eventually(lambda: front.arms(20)["canary"])
+    with ThreadPoolExecutor(8) as callers:
+        asked = [callers.submit(front.call, "/v1/twin/slow/400", method="POST", body=b"{}") for _ in range(8)]
+        time.sleep(0.2)
+        pid = pid_of(front.home, "canary")
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        statuses = Counter(each.result().status for each in asked)
+    gateway.set_weights(front.home, "twin", stable=100)
+    eventually(lambda: front.arms(20) == Counter(stable=20))
+
+    assert Counter({200: 8}) == statuses
 
 
 def test_arm_without_weight_never_hangs_the_gateway(front: Front) -> None:

@@ -119,8 +119,18 @@ def shared_config(*, problems_port: int, limits: GatewayLimits = GatewayLimits()
                         "memResponseBodyBytes": 16 * limits.max_body_bytes,
                     }
                 },
-                # Only requests of which no byte was sent: a decision is never asked for twice.
-                "again": {"retry": {"attempts": 2, "initialInterval": "10ms"}},
+                # What a dying process was asked is asked again, POST too: one natural key is one decision, and one
+                # event's key one event, however often they come. More than once: the next turn may be a dead arm's too.
+                "again": {
+                    "retry": {
+                        "attempts": 4,
+                        "initialInterval": "10ms",
+                        # No service says 502: it is a connection that broke after the request was on its way.
+                        "status": ["502"],
+                        "retryNonIdempotentMethod": True,
+                        "maxRequestBodyBytes": limits.max_body_bytes,
+                    }
+                },
             },
             "services": {
                 "problems": _pages(problems_port, ""),
