@@ -12,6 +12,7 @@ from scoregate.errors import ScoregateError
 _LEDGER = "scoregate.ledger.commands"
 _ROOMS = (
     "scoregate.local.commands",
+    "scoregate.rollout.commands",
     "scoregate.serving.commands",
     "scoregate.training.commands",
     "scoregate.training.models_command",

@@ -1,0 +1,14 @@
+"""Canaries: what is judged, how, and the verbs that act on it.
+
+sequential.py   evidence about two shares that may be looked at as often as one likes; pure
+gates.py        which shares are compared, what is tolerated, what is harm; pure
+verdict.py      promote, hold or roll back; pure
+decisions.py    the ledger's part of the evidence
+requests.py     the metrics' part of it
+canary.py       which canary there is, and the journal of what was done to it
+gathering.py    the evidence on one canary, from both sources
+local.py        the verbs on the local stack: second process, gateway weights
+auto.py         walks the steps and goes back by itself
+answering.py    the verdict over HTTP, for Argo's web metric
+commands.py     `scoregate canary`
+"""

@@ -1,0 +1,118 @@
+"""Which canary a service has, and the journal of all that was done to canaries: files in `<home>/rollout/`.
+
+<service>.json     the canary of now; gone when there is none
+<service>.jsonl    every action: when, what, who, why, and the verdict with its evidence; only ever added to
+<service>.lock     held while both files and the weights change together, for milliseconds
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from scoregate.local.state import write_atomically
+
+Reading = dict[str, dict[str, float]]
+"""Gate → category → what a counter stands at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """`weight_percent` is 0 until its process is ready; `since_s` when it took this weight, from when it is judged.
+
+    `before` are the arms' metrics at that time. `started_s` tells one canary from the next.
+    """
+
+    service: str
+    model: str
+    weight_percent: int
+    started_s: float
+    since_s: float
+    before: Mapping[str, Reading]
+    who: str
+    why: str
+
+
+def rollout_dir(home: Path) -> Path:
+    return home / "rollout"
+
+
+def read(home: Path, service: str) -> Canary | None:
+    try:
+        return Canary(**json.loads(_state(home, service).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def write(home: Path, canary: Canary) -> None:
+    write_atomically(_state(home, canary.service), json.dumps(asdict(canary), indent=2))
+
+
+def remove(home: Path, service: str) -> None:
+    _state(home, service).unlink(missing_ok=True)
+
+
+def note(
+    home: Path,
+    service: str,
+    action: str,
+    *,
+    who: str,
+    why: str,
+    model: str,
+    weight_percent: int,
+    verdict: Mapping[str, Any] | None = None,
+) -> None:
+    """Add to the journal what was done; durable when this returns."""
+    said = {
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "action": action,
+        "service": service,
+        "model": model,
+        "weight_percent": weight_percent,
+        "who": who,
+        "why": why,
+        "evidence": verdict,
+    }
+    rollout_dir(home).mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _journal(home, service).open("a") as file:
+        file.write(json.dumps(said, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def journal(home: Path, service: str) -> list[dict[str, Any]]:
+    """Return every action on a service's canaries, oldest first."""
+    try:
+        return [json.loads(line) for line in _journal(home, service).read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+
+
+@contextlib.contextmanager
+def turn(home: Path, service: str) -> Iterator[None]:
+    """Let one command at a time change a canary. Never held while anything is waited for: a rollback must not wait."""
+    rollout_dir(home).mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (rollout_dir(home) / f"{service}.lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def now_s() -> float:
+    return time.time()
+
+
+def _state(home: Path, service: str) -> Path:
+    return rollout_dir(home) / f"{service}.json"
+
+
+def _journal(home: Path, service: str) -> Path:
+    return rollout_dir(home) / f"{service}.jsonl"

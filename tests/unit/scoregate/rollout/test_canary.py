@@ -1,0 +1,92 @@
+"""Which canary there is, and what was done to it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from scoregate.local import StackError, gateway
+from scoregate.rollout import canary as records
+from scoregate.rollout.canary import Canary
+from scoregate.rollout.local import LocalRollout
+from scoregate.settings import Settings
+
+CANARY = Canary("fraud", "abc", 10, 1.0, 2.0, {"stable": {"errors": {"failed": 1.0}}}, "anna", "a reason")
+
+
+@pytest.fixture
+def rollout(tmp_path: Path) -> LocalRollout:
+    settings = Settings(home=tmp_path)
+    gateway.write_service(tmp_path, "fraud", {"stable": 1, "canary": 2}, {"stable": 90, "canary": 10})
+    return LocalRollout(settings, "fraud", who="anna", why="it looks wrong")
+
+
+def test_a_canary_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """Metrics of its beginning included."""
+    assert records.read(tmp_path, "fraud") is None
+    records.write(tmp_path, CANARY)
+
+    assert CANARY == records.read(tmp_path, "fraud")
+
+
+def test_going_back_flips_the_weights_and_says_who_and_why(rollout: LocalRollout, tmp_path: Path) -> None:
+    """The canary gets nothing, is no longer there, and the journal has the evidence."""
+    records.write(tmp_path, CANARY)
+    rollout.rollback({"verdict": "rollback"})
+    (done,) = records.journal(tmp_path, "fraud")
+
+    assert {"stable": 100} == gateway.read_weights(tmp_path, "fraud")
+    assert rollout.canary is None
+    assert ("rollback", "anna", "it looks wrong", {"verdict": "rollback"}) == (
+        done["action"],
+        done["who"],
+        done["why"],
+        done["evidence"],
+    )
+
+
+def test_a_step_of_a_canary_that_is_gone_changes_nothing(rollout: LocalRollout, tmp_path: Path) -> None:
+    """Whoever was waiting while somebody went back must not bring the canary back."""
+    records.write(tmp_path, CANARY)
+    rollout.rollback()
+    with pytest.raises(StackError, match="any more"):
+        rollout.step(50, of=CANARY)
+
+    assert {"stable": 100} == gateway.read_weights(tmp_path, "fraud")
+
+
+def test_an_earlier_canary_is_not_taken_for_the_one_of_now(rollout: LocalRollout, tmp_path: Path) -> None:
+    """A verdict on one canary must not end the next."""
+    records.write(tmp_path, Canary("fraud", "def", 10, 5.0, 5.0, {}, "bert", ""))
+    with pytest.raises(StackError, match="another canary"):
+        rollout.rollback(of=CANARY)
+
+    assert 10 == gateway.read_weights(tmp_path, "fraud")["canary"]
+
+
+@pytest.mark.parametrize("weight", [0, -1, 101])
+def test_a_weight_is_a_percentage_above_zero(rollout: LocalRollout, tmp_path: Path, weight: int) -> None:
+    """Nothing at all is a rollback, and is called so."""
+    records.write(tmp_path, CANARY)
+    with pytest.raises(StackError, match="between 1 and 100"):
+        rollout.step(weight)
+
+
+def test_two_commands_never_change_a_canary_at_once(tmp_path: Path) -> None:
+    """The second waits until the first has written."""
+    order: list[str] = []
+
+    def second() -> None:
+        with records.turn(tmp_path, "fraud"):
+            order.append("second")
+
+    with records.turn(tmp_path, "fraud"):
+        other = threading.Thread(target=second)
+        other.start()
+        other.join(0.05)
+        order.append("first")
+    other.join()
+
+    assert ["first", "second"] == order
