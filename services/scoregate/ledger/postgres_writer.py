@@ -14,6 +14,7 @@ import asyncpg
 
 from scoregate.errors import LedgerUnavailable
 from scoregate.events import Outgoing
+from scoregate.features.patience import patience
 from scoregate.ledger.entry import GENESIS, Earlier, asked
 from scoregate.ledger.group import Decided, Head, Key, Pair, Waiting, chained, due, numbered, outcomes
 from scoregate.ledger.postgres_rows import NOTE, STANDING, TAKEN, WRITE, Rows, rows_of
@@ -140,7 +141,7 @@ class PostgresWriter:
         races = losses = 0
         while True:
             try:
-                async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
+                async with patience(max(0.0, deadline_s - time.monotonic())):
                     planned = await self._attempt(group)
             except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
                 # Another process took a key since it was looked up: now it can be seen whose it is.

@@ -218,6 +218,21 @@ async def reaches(acknowledged: dict[str, bytes], count: int) -> None:
         await asyncio.sleep(0.01)
 
 
+def test_a_process_that_was_busy_does_not_take_the_server_for_down(url: str) -> None:
+    """What this process itself did meanwhile does not count as the server's time."""
+
+    async def story() -> tuple[bool, bool]:
+        async with opened(url, timeout_s=1.0) as ledger:
+            await ledger.append(entry(0))
+            appending = asyncio.create_task(ledger.append(entry(1)))
+            for _ in range(4):
+                await asyncio.sleep(0)
+            time.sleep(1.5)  # noqa: ASYNC251  a busy loop is what this is about
+            return (await appending).replayed, ledger.is_down
+
+    assert (False, False) == asyncio.run(story())
+
+
 def test_a_killed_server_loses_nothing_that_was_acknowledged() -> None:
     """After each kill -9 of the server amid appends of two replicas every acknowledged decision is there with its
     event, each key was decided once, all chains verify, and no numbers have a gap."""
