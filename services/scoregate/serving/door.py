@@ -45,8 +45,6 @@ from scoregate.telemetry.tracing import NoTracing, OtlpTracing, RequestTrace, Tr
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._:\-]{1,64}$")
 _UNTRACED = NoTracing()
-RETRY_S = 1.0
-"""How often a start is tried while a dependency does not answer."""
 
 
 class ServiceContract(Protocol):
@@ -193,7 +191,9 @@ class Door:
     async def _get_ready(self) -> None:
         gate = self._gate
         try:
-            ready = await self._made_ready()
+            ready = await make_ready(
+                self.service, self._contract.Request, self._code, gate.settings, gate.metrics, self._wait
+            )
         except ScoregateError as problem:
             gate.health.refuse(problem if isinstance(problem, ArtefactError) else ArtefactError(problem.detail))
             self._log.event("startup.refused", reason=problem.detail)
@@ -212,20 +212,9 @@ class Door:
         )
         self._log.event("startup.ready", model=artefact.signature.feature_service, version=artefact.version)
 
-    async def _made_ready(self) -> Ready:
-        """Try until what it stands on answers: a process that started before its database must not need another start.
-
-        Raises:
-            ArtefactError: what was deployed is wrong.
-        """
-        gate = self._gate
-        while True:
-            try:
-                return await make_ready(self.service, self._contract.Request, self._code, gate.settings, gate.metrics)
-            except DependencyError as problem:
-                gate.health.refuse(problem)
-                self._log.event("startup.waits", reason=problem.detail)
-            await asyncio.sleep(RETRY_S)
+    def _wait(self, problem: DependencyError) -> None:
+        self._gate.health.refuse(problem)
+        self._log.event("startup.waits", reason=problem.detail)
 
     def _make_tracing(self, settings: Settings, metrics: Metrics) -> Tracing:
         if settings.otlp_endpoint is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from scoregate.contract import Identifier, ScoreRequest
-from scoregate.errors import SignatureMismatch
+from scoregate.errors import DependencyError, LedgerUnavailable, SignatureMismatch
 from scoregate.features.breaker import Breaker
 from scoregate.features.online import OnlineFeatures
 from scoregate.features.plan import FeaturePlan, compile_plan
@@ -26,6 +26,9 @@ from scoregate.streaming.relay import Relay
 from scoregate.telemetry.metrics import Metrics
 
 Clock = Callable[[], float]
+
+RETRY_S = 1.0
+"""How often the ledger is tried while it cannot be opened."""
 
 
 @dataclass(slots=True)
@@ -64,13 +67,17 @@ class Ready:
 
 
 async def make_ready(
-    service: str, request_type: type[ScoreRequest], code: FeatureCode, settings: Settings, metrics: Metrics
+    service: str,
+    request_type: type[ScoreRequest],
+    code: FeatureCode,
+    settings: Settings,
+    metrics: Metrics,
+    waits: Callable[[DependencyError], None],
 ) -> Ready:
-    """Load, check, connect.
+    """Load, check, connect; while the ledger cannot be opened, tell `waits` why and try again.
 
     Raises:
         ArtefactError: what was deployed is wrong; nothing but a new deployment mends it.
-        LedgerUnavailable: the ledger cannot be opened.
     """
     folder = settings.model_dir or champion(settings.models(service))
     artefact = await asyncio.to_thread(Artefact.load, folder)
@@ -81,14 +88,8 @@ async def make_ready(
         request_type, code = artefact.columns.request_type(ScoreRequest, Identifier), artefact.columns
     await asyncio.to_thread(check_goldens, artefact, code, request_type)
 
-    ledger = await open_ledger(
-        settings.ledger(service),
-        service,
-        segments=settings.ledger_segment_dir,
-        accept=settings.ledger_segment == "accept",
-        segment_bytes=settings.ledger_segment_bytes,
-        cipher=FieldCipher.load(settings.ledger_key_file),
-    )
+    cipher = FieldCipher.load(settings.ledger_key_file)
+    ledger = await opened_ledger(settings, service, cipher, waits)
     source = OnlineFeatures(artefact.signature.plan, settings.store_url, timeout_s=settings.store_timeout_ms / 1000)
     hashed = KeyedHash.load(settings.hash_key_path)
     breaker = Breaker(source)
@@ -104,6 +105,25 @@ async def make_ready(
     )
     checkpoints.start()
     return Ready(artefact, scorer, ledger, source, relay, request_type, breaker, degraded, checkpoints=checkpoints)
+
+
+async def opened_ledger(
+    settings: Settings, service: str, cipher: FieldCipher, waits: Callable[[DependencyError], None]
+) -> Ledger:
+    """Try until the ledger is open: a process that started before its database must not need another start."""
+    while True:
+        try:
+            return await open_ledger(
+                settings.ledger(service),
+                service,
+                segments=settings.ledger_segment_dir,
+                accept=settings.ledger_segment == "accept",
+                segment_bytes=settings.ledger_segment_bytes,
+                cipher=cipher,
+            )
+        except LedgerUnavailable as problem:
+            waits(problem)
+        await asyncio.sleep(RETRY_S)
 
 
 def _check_plan(plan: FeaturePlan, settings: Settings) -> list[str]:

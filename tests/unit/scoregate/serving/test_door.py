@@ -64,7 +64,6 @@ class House:
         events: Any = toy.EVENTS,
         ledger: MemoryLedger | None = None,
         admission: Admission | None = None,
-        is_open: bool = True,
     ) -> None:
         self.ledger = ledger or MemoryLedger("toy")
         self.registry = CollectorRegistry()
@@ -91,8 +90,7 @@ class House:
             toy.CONTRACT.Request,
             Breaker(source),
         )
-        if is_open:
-            door.open(self.ready)
+        door.open(self.ready)
 
     def post(self, path: str, body: Any, verb: str = "events", **headers: str) -> tuple[int, Any]:
         """Status and body of one request."""

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from scoregate.errors import LedgerUnavailable
-from scoregate.serving import door as of_door
-from scoregate.serving.startup import Ready
-from unit.scoregate.serving.test_door import SCORE_PATH, House, slug, toy
+from scoregate.errors import DependencyError
+from scoregate.ledger.cipher import PLAIN
+from scoregate.serving import startup
+from scoregate.settings import Settings
 
 
-def test_a_ledger_that_is_away_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until it answers the process says why it is not ready, and nobody needs to start it anew."""
-    house = House(tmp_path, is_open=False)
-    told: list[tuple[int, str]] = []
+def test_a_ledger_that_cannot_be_opened_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time it is said why, and once the ledger can be opened it is: nobody needs to start the process anew."""
+    monkeypatch.setattr(startup, "RETRY_S", 0.0)
+    in_the_way = tmp_path / "ledger"
+    in_the_way.touch()
+    said: list[DependencyError] = []
 
-    async def made(*_: Any) -> Ready:
-        if len(told) < 2:
-            # In another thread: the door is asked in a loop of its own.
-            asked = await asyncio.to_thread(house.post, SCORE_PATH, toy.EXAMPLE, "score")
-            told.append(slug(asked))
-            raise LedgerUnavailable("The ledger cannot be opened")
-        return house.ready
+    def wait(problem: DependencyError) -> None:
+        said.append(problem)
+        if len(said) == 2:
+            in_the_way.unlink()
 
-    monkeypatch.setattr(of_door, "make_ready", made)
-    monkeypatch.setattr(of_door, "RETRY_S", 0.0)
-    asyncio.run(house.door._get_ready())
+    async def story() -> int:
+        ledger = await startup.opened_ledger(Settings(home=tmp_path), "fraud", PLAIN, wait)
+        try:
+            return await ledger.count()
+        finally:
+            await ledger.close()
 
-    assert [(503, "starting"), (503, "ledger-unavailable")] == told
-    assert 200 == house.post(SCORE_PATH, toy.EXAMPLE, "score")[0]
+    assert 0 == asyncio.run(story())
+    assert ["ledger-unavailable"] * 2 == [problem.slug for problem in said]
