@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from feast.types import Bool, Float64, Int64, String
+from feast.types import Bool, Float64, String
 
 from entities import applicant
 from sources import facts
@@ -14,7 +14,6 @@ applicant_facts = facts(
     applicant,
     timedelta(days=180),
     {
-        "seniority_years": Int64,
         "home": String,
         "records": Bool,
         "job": String,

@@ -16,7 +16,6 @@ class ApplicantFacts(BaseModel):
 
     model_config = STRICT
 
-    seniority_years: Annotated[int, Field(ge=0, le=80, description="Whole years in the current job.")] | None = None
     home: Literal["owner", "rent", "parents", "priv", "other", "ignore"] | None = None
     records: bool | None = Field(None, description="Whether there is a negative credit record.")
     job: Literal["fixed", "freelance", "partime", "others"] | None = None

@@ -35,7 +35,6 @@ def facts(at: dt.datetime, seed: int) -> dict[str, pa.Table]:
             {
                 "applicant_id": _ids("app_", len(source)),
                 "event_timestamp": pa.array(_stated_us(at, seed, len(source))).cast(UTC_US),
-                "seniority_years": pa.array(source["Seniority"], pa.int64()),
                 "home": pa.array(source["Home"], pa.string(), from_pandas=True),
                 "records": pa.array(source["Records"] == "yes", pa.bool_()),
                 "job": pa.array(source["Job"], pa.string(), from_pandas=True),

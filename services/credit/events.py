@@ -59,7 +59,6 @@ EXAMPLES: Final[tuple[dict[str, Any], ...]] = (
     {
         "type": "facts",
         "applicant_id": EXAMPLE["applicant_id"],
-        "seniority_years": 9,
         "home": "rent",
         "records": False,
         "job": "fixed",

@@ -23,7 +23,6 @@ FEATURES: Final = (
     "term_months",
     "instalment_minor",
     "loan_to_price",
-    "seniority_years",
     "income",
     "expenses",
     "disposable",
@@ -41,7 +40,7 @@ FEATURES: Final = (
 )
 
 FACTS_VIEW: Final = "applicant_facts"
-_FACTS: Final = ("seniority_years", "home", "records", "job", "expenses", "income", "assets", "debt")
+_FACTS: Final = ("home", "records", "job", "expenses", "income", "assets", "debt")
 
 
 def entities(request: Request, hashed: Callable[[str, str], str]) -> dict[str, str]:
@@ -72,7 +71,6 @@ def vector(request: Request, row: FeatureRow, at_s: float) -> list[float]:
         float(request.term_months),
         request.amount_minor / request.term_months,
         request.amount_minor / request.price_minor,
-        _number(facts["seniority_years"]),
         income,
         expenses,
         disposable,

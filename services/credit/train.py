@@ -36,7 +36,6 @@ PROBLEM = Problem(
         "amount_minor": 1,
         "instalment_minor": 1,
         "loan_to_price": 1,
-        "seniority_years": -1,
         "income": -1,
         "expenses": 1,
         "disposable": -1,

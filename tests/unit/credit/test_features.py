@@ -16,7 +16,6 @@ from credit.train import PROBLEM
 from scoregate.features import FeatureRow, Status, ViewRow
 
 FACTS: dict[str, Any] = {
-    "seniority_years": 17,
     "home": "rent",
     "records": False,
     "job": "fixed",
@@ -67,12 +66,12 @@ def test_absent_facts_are_nan_and_counted() -> None:
 
 
 def test_without_the_view_only_the_terms_are_known() -> None:
-    """An unreachable store leaves the request itself, and eight absent facts."""
+    """An unreachable store leaves the request itself, and seven absent facts."""
     values = dict(zip(FEATURES, vector(Request.model_validate(EXAMPLE), FeatureRow(), 0.0), strict=True))
     terms = {"amount_minor", "price_minor", "term_months", "instalment_minor", "loan_to_price", "absent_facts"}
 
     assert terms == {name for name, value in values.items() if not math.isnan(value)}
-    assert 8.0 == values["absent_facts"]
+    assert 7.0 == values["absent_facts"]
 
 
 def test_kinds_are_one_hot() -> None:
@@ -130,8 +129,6 @@ def test_kinds_are_spelled_alike_on_the_wire_and_in_the_vector(field: str, known
         ("assets", float("nan")),
         ("debt", float("inf")),
         ("home", "castle"),
-        ("seniority_years", 1.5),
-        ("seniority_years", -1),
         ("records", "no"),
         ("age", 30),
     ],
