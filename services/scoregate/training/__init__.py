@@ -2,7 +2,7 @@
 
     streams, tiles, prepare    offline data, Feast sources, point-in-time join
     dataset.py, vectors.py     labelled requests → the service's own vectors, as of then
-    fit.py                     the forest and its calibrator
+    fit.py                     the forest and its calibrator; boosting.py, contrast.py, anomaly.py what it is made of
     evaluate.py, worklist.py   metrics on records that training has not seen; resample.py makes their intervals
     thresholds.py              where outcomes begin, by the policy's costs, and what it would cost to move that
     fairness.py                how decisions fall on segments of people
@@ -54,9 +54,11 @@ class Problem:
 
     `load` returns labelled requests: a column for each field of the request, `event_at`, and the label.
     `known_at`: column of the time at which a bad label arrived; what arrives after training is not trained on.
-    `objective`: `supervised` learns the label; `contrast` learns records against a reference sample in which every
-    feature is drawn by itself, and uses the label only to measure. `spread`: share of the reference's values that are
-    drawn evenly over the feature's range; `prior`: share of anomalies that the contrast's score assumes.
+    `objective`: `supervised` learns the label; `anomaly` compares approaches that need labels more or less (anomaly.py)
+    and keeps one. `label_parameters` come on top of `parameters` where an approach learns labels; `spread`: share of a
+    contrast's reference values that are drawn evenly over the feature's range; `prior`: share of anomalies that its
+    score assumes where no labels say better. `kind`: column that tells kinds of bad records apart. `linked` returns the
+    alert group of each request.
     `monotone`: feature → 1 where more can only raise the score, -1 where it can only lower it.
     `group`: column of what is drawn together when intervals are made.
     `protected` returns protected attributes, never features, for the fairness report alone: one column that the
@@ -69,7 +71,10 @@ class Problem:
     split: ByTime | HeldOut
     headline: str
     parameters: Mapping[str, Any]
-    objective: Literal["supervised", "contrast"] = "supervised"
+    label_parameters: Mapping[str, Any] = field(default_factory=dict)
+    objective: Literal["supervised", "anomaly"] = "supervised"
+    kind: str | None = None
+    linked: Callable[[pa.Table], Any] | None = None
     version: int = 1
     known_at: str | None = None
     monotone: Mapping[str, int] = field(default_factory=dict)

@@ -77,6 +77,10 @@ class Dataset:
         """Return one request as serving would have had it."""
         return next(_requests(request_type, self.rows.slice(index, 1)))
 
+    def vector(self, index: int, request: Any, row: FeatureRow) -> list[float]:
+        """Return the vector of one request, given what `request` and `row` return."""
+        return list(self.matrix[index].tolist())
+
     def missing(self) -> list[list[str]]:
         """Return what serving would have called missing of each request: views of facts, `view:feature` for nulls."""
         gone: list[list[str]] = [[] for _ in range(self.rows.num_rows)]
@@ -170,7 +174,7 @@ def _sample(rows: pa.Table, fold: Ints, problem: Problem, settings: Settings) ->
     bad = rows[problem.label].to_numpy(zero_copy_only=False).astype(bool)
     weight = np.where(fold == -2, 0.0, 1.0)
     for part in (fold >= 0, fold == -1):
-        # A contrast may not see labels, not even through the sampling.
+        # What is said to need no labels may not see them through the sampling either.
         many = np.flatnonzero(part & ~bad if problem.objective == "supervised" else part)
         if len(many) > most:
             weight[many] = 0.0

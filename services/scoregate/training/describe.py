@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from scoregate import __version__
+from scoregate.models.forest import Forest
 from scoregate.policy import Policy
 from scoregate.training.dataset import Dataset, Ints, Mask
 from scoregate.training.fit import Fitted
@@ -75,7 +76,15 @@ def reference(data: Dataset, names: tuple[str, ...], score: Floats, outcomes: di
     }
 
 
-def golden(data: Dataset, request_type: Any, score: Floats, outcome: Ints, policy: Policy) -> list[dict[str, Any]]:
+def golden(
+    data: Dataset,
+    names: tuple[str, ...],
+    request_type: Any,
+    forest: Forest,
+    score: Floats,
+    outcome: Ints,
+    policy: Policy,
+) -> list[dict[str, Any]]:
     """Return real requests from the test period with all that serving must make of them again.
 
     They are spread over the outcomes and, within each, over the scores.
@@ -91,15 +100,18 @@ def golden(data: Dataset, request_type: Any, score: Floats, outcome: Ints, polic
     out = []
     for i in chosen:
         request, row = data.request(request_type, i), data.row(i)
+        vector = data.vector(i, request, row)
+        scored = float(forest.predict(np.array([vector], np.float32))[0])
+        answer = policy.decide(scored, dict(zip(names, vector, strict=True)), [*row.stale, *row.missing])
         out.append(
             {
                 "request": request.model_dump(mode="json"),
                 "at_s": request.event_at.timestamp(),
                 "views": as_json(row),
                 "entities": dict(row.entities),
-                "vector": nan_to_none(data.matrix[i].tolist()),
-                "score": float(score[i]),
-                "outcome": policy.outcomes[outcome[i]].name,
+                "vector": nan_to_none(vector),
+                "score": scored,
+                "outcome": answer.outcome.name,
             }
         )
     return out

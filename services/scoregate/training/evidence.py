@@ -10,6 +10,7 @@ Nothing here changes the model.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,15 @@ from scoregate.errors import ScoregateError
 from scoregate.policy import Policy
 from scoregate.settings import Settings
 from scoregate.training import ByTime, Problem
+from scoregate.training.alerts import alerts
 from scoregate.training.dataset import DAY_US, Dataset, Ints, Mask
 from scoregate.training.evaluate import METRICS, measure, measure_drawn, reliability, stability
 from scoregate.training.fairness import fairness
 from scoregate.training.fit import Fitted
 from scoregate.training.resample import Draws, Measured
-from scoregate.training.thresholds import Scored, money, ranks, thresholds
+from scoregate.training.thresholds import Scored, begins_at, money, ranks, thresholds
 from scoregate.training.vectors import Floats
-from scoregate.training.worklist import card_precision, workload
+from scoregate.training.worklist import card_precision, harshest, workload
 
 
 def draws(problem: Problem, data: Dataset, mask: Mask, seed: int) -> Draws:
@@ -36,12 +38,25 @@ def draws(problem: Problem, data: Dataset, mask: Mask, seed: int) -> Draws:
     return Draws.of(int(mask.sum()), seed, groups)
 
 
+def draws_of_periods(problem: Problem, data: Dataset, mask: Mask, seed: int) -> Draws:
+    """Draw whole days, where records come in time, else the problem's groups.
+
+    What makes the share of bad records rise and fall, such as a merchant who colludes with many accounts, goes across
+    groups: by accounts the interval of a share is too narrow by half.
+    """
+    if not isinstance(problem.split, ByTime):
+        return draws(problem, data, mask, seed)
+    return Draws.of(int(mask.sum()), seed, (data.at_us[mask] // DAY_US).tolist())
+
+
 def metrics(problem: Problem, data: Dataset, score: Floats, settings: Settings) -> dict[str, Measured]:
-    """Measure the test records.
+    """Measure the test records; without any label there is nothing to measure.
 
     Raises:
         ScoregateError: they are all good or all bad.
     """
+    if not is_labelled(problem, data):
+        return {}
     test = data.test
     label, weight = data.label[test], data.weight[test]
     if label.min() == label.max():
@@ -57,6 +72,11 @@ def metrics(problem: Problem, data: Dataset, score: Floats, settings: Settings) 
             day[test][whole], label[whole], score[test][whole], weight[whole], cards, known=known
         )
     return found
+
+
+def is_labelled(problem: Problem, data: Dataset) -> bool:
+    """Whether anything is known to be bad; anomalies may be looked for without."""
+    return problem.objective == "supervised" or bool(data.label.any())
 
 
 def _in_whole_days(at_us: Ints) -> Mask:
@@ -110,18 +130,27 @@ def details(
         return Scored(data.label[mask], unseen[mask], amount[mask], data.weight[mask], floor[mask], drawn)
 
     tested, trained = scored(test), scored(data.train & ~np.isnan(unseen))
+    if not is_labelled(problem, data):
+        begins = {
+            outcome.name: one for outcome in policy.outcomes[1:] if (one := begins_at(policy, outcome)) is not None
+        }
+        return {"alerts": _alerts(problem.linked, data, score, begins, seed)} if problem.linked else {}
     days = float(np.ptp(data.at_us[test]) / DAY_US) if isinstance(problem.split, ByTime) else None
     headline = problem.headline if problem.headline in METRICS else "average_precision"
     folds = [
         measure(data.label[place], fitted.calibrated(margin), data.weight[place]) for place, margin in fitted.turns
     ]
-    found = {
+    found: dict[str, Any] = {
         "reliability": reliability(tested.label, tested.score, tested.weight, tested.draws),
         "workload": workload(tested.label, tested.score, tested.weight, tested.draws, days),
         "stability": stability(folds, headline),
         "money": money(policy, tested),
         "thresholds": thresholds(policy, trained),
     }
+    if problem.linked:
+        outcomes = found["thresholds"]["outcomes"].items()
+        begins = {name: one["score"] for name, one in outcomes if one["score"] is not None}
+        found["alerts"] = _alerts(problem.linked, data, score, begins, seed)
     if problem.protected:
         both = ~np.isnan(unseen)
         records = scored(both)
@@ -134,6 +163,17 @@ def details(
             draws=records.draws,
         )
     return found
+
+
+def _alerts(
+    linked: Callable[[pa.Table], Any], data: Dataset, score: Floats, begins: dict[str, float], seed: int
+) -> list[dict[str, Any]]:
+    """Count alerts where outcomes begin, and on lists of the harshest scores."""
+    test = data.test
+    score, weight = score[test], data.weight[test]
+    lists = {f"the harshest {share:.3g} %": score for share, score in harshest(score, weight)}
+    group = np.asarray(linked(data.rows.filter(pa.array(test))))
+    return alerts(score, weight, group, data.at_us[test] // DAY_US, begins | lists, seed)
 
 
 def final_ranks(policy: Policy, records: Scored) -> Ints:

@@ -56,8 +56,8 @@ class Bounds:
 
     `alone_auc` and `alone_recall` bound what one feature may predict by itself (recall at 0.1 % false positives);
     `worse_by` is how much of the headline a model may lose against the champion at all; `ratio` bounds observed over
-    predicted. `allowed` (features that may predict alone), `accepted` (an attribute and its segment, such as
-    "age_band under 25") and `drifting` (features) say why a person lets them be.
+    predicted. `allowed` (features that may predict alone) and `drifting` (features) say why they are let be; `accepted`
+    (an attribute and its segment, such as "age_band under 25") also who answers for it: `{by = "…", why = "…"}`.
     """
 
     alone_auc: float = 0.97
@@ -87,12 +87,20 @@ class Bounds:
             raise ScoregateError(f"gates.toml names what no gate knows: {', '.join(unknown)}")
         if unknown := sorted(set(raw.get("floor", {})) - {*METRICS, "card_precision_at_100"}):
             raise ScoregateError(f"gates.toml asks for metrics that nobody measures: {', '.join(unknown)}")
-        for name in ("allowed", "accepted", "drifting"):
+        raw["accepted"] = {name: _accepted(name, said) for name, said in raw.get("accepted", {}).items()}
+        for name in ("allowed", "drifting"):
             if bare := sorted(key for key, why in raw.get(name, {}).items() if not str(why).strip()):
                 raise ScoregateError(f"gates.toml gives no reason in [{name}] for {', '.join(bare)}")
         if "ratio" in raw:
             raw["ratio"] = tuple(raw["ratio"])
         return cls(**raw)
+
+
+def _accepted(name: str, said: Any) -> str:
+    """Return who accepts a segment and why: no model may grant itself what a risk owner has to."""
+    if not isinstance(said, dict) or any(not str(said.get(key, "")).strip() for key in ("by", "why")):
+        raise ScoregateError(f'gates.toml accepts {name} without {{by = "a risk owner", why = "a reason"}}')
+    return f"{said['why']} ({said['by']})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

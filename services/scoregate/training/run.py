@@ -16,10 +16,10 @@ from scoregate.policy import Policy
 from scoregate.settings import Settings
 from scoregate.training import Problem, artefact, describe, evidence
 from scoregate.training.acceptance import Acceptance
+from scoregate.training.approaches import approaches
 from scoregate.training.card import Figures, card, title
 from scoregate.training.dataset import Dataset, Ints, build
-from scoregate.training.evaluate import measure_drawn
-from scoregate.training.fit import fit, isolation_forest
+from scoregate.training.fit import fit
 from scoregate.training.gates import Gate
 from scoregate.training.imports import Material
 from scoregate.training.registry import GATES
@@ -28,6 +28,8 @@ from scoregate.training.resample import Measured
 from scoregate.training.vectors import Floats
 
 Say = Callable[[str], None]
+
+NOTHING = Measured(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,12 @@ def _accepted(
     fitted = fit(problem, data, names, settings.seed, say)
     forest = Forest.from_bytes(fitted.ubj, fitted.a, fitted.b)
     score = forest.predict(data.matrix.astype(np.float32))
-    metrics = _evaluate(problem, data, score, settings)
+    metrics = evidence.metrics(problem, data, score, settings)
     outcome, floor = outcomes(policy, data, names, score), outcomes(policy, data, names, np.zeros_like(score))
     details = evidence.details(problem, data, fitted, policy, names, score, floor, settings)
+    if fitted.choice is not None and metrics:
+        details["approaches"] = approaches(problem, data, fitted, settings.seed)
+        say(f"kept {fitted.choice.kept}: {fitted.choice.why}")
     say(f"evaluated on {int(data.test.sum()):,} records that training has not seen, with 95 % intervals")
     for name, measured in metrics.items():
         say(f"  {title(name):<34} {measured}")
@@ -108,8 +113,8 @@ def _accepted(
         rounds=fitted.rounds,
         details=details,
     )
-    headline, headline_name = metrics[problem.headline], title(problem.headline)
-    golden = describe.golden(data, material.request_type, score, outcome, policy)
+    headline, headline_name = metrics.get(problem.headline, NOTHING), title(problem.headline)
+    golden = describe.golden(data, names, material.request_type, forest, score, outcome, policy)
     found = accept.judge(fitted, score, metrics, details, golden)
     files = {
         **material.files,
@@ -121,7 +126,7 @@ def _accepted(
         "golden.json": artefact.as_bytes(golden),
         "metrics.json": artefact.as_bytes(
             {
-                "headline": {"name": headline_name, **asdict(headline)},
+                **({"headline": {"name": headline_name, **asdict(headline)}} if metrics else {}),
                 **{name: asdict(measured) for name, measured in metrics.items()},
                 **details,
             }
@@ -193,12 +198,3 @@ def outcomes(policy: Policy, data: Dataset, names: tuple[str, ...], score: Float
         ],
         dtype=np.int64,
     )
-
-
-def _evaluate(problem: Problem, data: Dataset, score: Floats, settings: Settings) -> dict[str, Measured]:
-    metrics = evidence.metrics(problem, data, score, settings)
-    if problem.objective == "contrast":
-        test, drawn = data.test, evidence.draws(problem, data, data.test, settings.seed)
-        other = measure_drawn(data.label[test], isolation_forest(data, settings.seed), data.weight[test], drawn)
-        metrics["isolation_forest_average_precision"] = other["average_precision"]
-    return metrics

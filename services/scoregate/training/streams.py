@@ -38,7 +38,18 @@ Task = tuple[str, int, Callable[..., None], tuple[Any, ...]]
 DAY_US: Final = 86_400_000_000
 FACTS: Final = "facts"
 NOT_DATA: Final = frozenset(
-    ("__init__.py", "contract.py", "events.py", "features.py", "imports.py", "links.py", "service.py", "train.py")
+    (
+        "__init__.py",
+        "commands.py",
+        "contract.py",
+        "events.py",
+        "features.py",
+        "imports.py",
+        "linkage.py",
+        "links.py",
+        "service.py",
+        "train.py",
+    )
 )
 _HOOKS: Final = ("STREAM", "day", "facts", "keyed", "keyed_facts")
 RECIPE: Final = "recipe.txt"

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from scoregate.policy import Override, Policy
+from scoregate.policy import Outcome, Override, Policy
 from scoregate.training.resample import Draws, Floats, Ints, Measured, ratio
 
 FACTORS: Final = (0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 4.0)
@@ -205,6 +205,11 @@ def _bands(policy: Policy, records: Scored, rank: int) -> dict[str, Any]:
             }
         )
     return {"score": _score(policy, middle, rank), "amount_minor": float(middle), "bands": bands}
+
+
+def begins_at(policy: Policy, outcome: Outcome) -> float | None:
+    """Return the least score of an outcome of a policy that knows no amounts."""
+    return _score(policy, 0.0, outcome.rank)
 
 
 def _score(policy: Policy, amount: float, rank: int) -> float | None:

@@ -60,15 +60,21 @@ def _mean_precision(days: list[_Day], times: Floats, most: int) -> float:
     return float(np.mean(found))
 
 
+def harshest(score: Floats, weight: Floats) -> list[tuple[float, float]]:
+    """Return (share in per cent, least score) of lists of the harshest SHARES of all records."""
+    order = np.argsort(-score, kind="stable")
+    mass = np.cumsum(weight[order]) / weight.sum()
+    least = score[order[np.searchsorted(mass, SHARES).clip(max=len(order) - 1)]]
+    return [(100 * share, float(one)) for share, one in zip(SHARES, least, strict=True)]
+
+
 def workload(label: Ints, score: Floats, weight: Floats, draws: Draws, days: float | None) -> list[dict[str, Any]]:
     """Return, for lists of the harshest SHARES of all records, the work and what it finds.
 
     `score` begins the list; `capture` is the share of all bad records that is on it, `precision` the share of the list
     that is bad, `per_day` its length, where the records span `days`.
     """
-    order = np.argsort(-score, kind="stable")
-    mass = np.cumsum(weight[order]) / weight.sum()
-    least = score[order[np.searchsorted(mass, SHARES).clip(max=len(order) - 1)]]
+    least = [one for _, one in harshest(score, weight)]
     listed = [weight * (score >= one) for one in least]
     total, drawn = draws.totals(np.stack([weight, weight * label, *listed, *(one * label for one in listed)], axis=1))
     points = []

@@ -101,10 +101,10 @@ def test_the_settings_can_bound_a_sample_further() -> None:
         assert expected == (~bad & (fold[kept] == -1)).sum()
 
 
-def test_a_contrast_is_not_sampled_by_label() -> None:
+def test_anomalies_are_not_sampled_by_label() -> None:
     """A model that may not see labels must not see them through its sample either."""
     rows = records(bad_every=2)
-    asked = problem(objective="contrast", rows_at_most=200)
+    asked = problem(objective="anomaly", rows_at_most=200)
     fold, _ = _folds(rows, asked, seed=1)
     kept, _ = _sample(rows, fold, asked, Settings(seed=1))
 

@@ -11,9 +11,11 @@ import pytest
 from scoregate.features.plan import FeaturePlan
 from scoregate.models.forest import Forest
 from scoregate.training import ByTime, Problem
+from scoregate.training.boosting import platt
+from scoregate.training.contrast import reference_sample
 from scoregate.training.dataset import Dataset
 from scoregate.training.evaluate import measure
-from scoregate.training.fit import fit, platt, reference_sample
+from scoregate.training.fit import fit
 
 NAMES = ("signal", "noise", "count")
 PARAMETERS = {"max_depth": 3, "eta": 0.2, "min_child_weight": 5}
@@ -105,8 +107,8 @@ def test_a_contrast_finds_odd_records_without_labels() -> None:
     matrix = np.column_stack([shared, shared + 0.1 * rng.normal(size=rows), rng.poisson(1.0, rows)])
     odd = (rng.random(rows) < 0.02).astype(np.int64)
     matrix[odd == 1, 1] = rng.normal(size=odd.sum())
-    data = dataset(matrix, odd)
-    asked = problem(objective="contrast", spread=0.0, parameters={**PARAMETERS, "max_depth": 5})
+    data = dataset(matrix, np.zeros_like(odd))
+    asked = problem(objective="anomaly", spread=0.0, parameters={**PARAMETERS, "max_depth": 5})
     score = forest(asked, data).predict(matrix[data.test].astype(np.float32))
 
     assert measure(odd[data.test], score)["average_precision"] > 0.5

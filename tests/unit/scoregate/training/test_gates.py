@@ -291,7 +291,8 @@ def test_the_first_gate_that_failed_is_named() -> None:
         ("floor = ", "gates.toml"),
         ("flor = 1", "no gate knows: flor"),
         ("[floor]\nluck = 1", "nobody measures: luck"),
-        ('[accepted]\n"age young" = " "', r"no reason in \[accepted\] for age young"),
+        ('[accepted]\n"age young" = "we like it so"', "accepts age young without"),
+        ('[accepted]\n"age young" = {by = " ", why = "we like it so"}', "accepts age young without"),
     ],
 )
 def test_bounds_that_mean_nothing_are_refused(text: str, message: str) -> None:
