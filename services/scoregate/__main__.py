@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 
-from scoregate import __version__
+from scoregate import __version__, catalog
 from scoregate.errors import ScoregateError
 
 _LEDGER = "scoregate.ledger.commands"
@@ -20,6 +21,13 @@ _ROOMS = (
     "scoregate.audit.commands",
     "scoregate.batch.commands",
 )
+
+
+def _register_own(service: str, verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb that is a service's name, if it has commands of its own."""
+    if find_spec(f"{service}.commands") is not None:
+        own = verbs.add_parser(service, help="what only this service can be asked")
+        catalog.part(service, "commands").register(own.add_subparsers(title="actions", metavar="ACTION", required=True))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,6 +46,9 @@ def main(argv: list[str] | None = None) -> int:
         # A process is not asked for what only later rooms need: an image may lack it.
         if asked and asked[0] in verbs.choices:
             break
+    for service in catalog.services():
+        if asked == [service] or not asked or asked[0].startswith("-"):
+            _register_own(service, verbs)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments) or 0)

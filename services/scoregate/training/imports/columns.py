@@ -31,14 +31,18 @@ from scoregate.errors import ScoregateError
 from scoregate.training.hashes import hashed_column
 from scoregate.training.imports import files
 
-Kind = Literal["id", "name", "text", "time", "amount", "flag"]
+Kind = Literal["id", "name", "text", "words", "time", "date", "amount", "flag", "ignored"]
 UTC_US: Final = pa.timestamp("us", tz="UTC")
 _FIRST: Final = 5
 OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     "time": frozenset(("format", "zone")),
+    "date": frozenset(("format",)),
     "flag": frozenset(("bad",)),
-    **dict.fromkeys(("id", "name", "text", "amount"), frozenset[str]()),
+    **dict.fromkeys(("id", "name", "text", "words", "amount", "ignored"), frozenset[str]()),
 }
+MORE: Final = "more"
+"""Option that holds the other columns of a key that stands for several."""
+
 _TRUE: Final = ("1", "1.0", "true", "t")
 _FALSE: Final = ("0", "0.0", "false", "f")
 _ZONED: Final = r"(?i)(z|utc|gmt|[+-]\d{2}:?\d{2}|[T ]\d{2}:\d{2}.*[+-]\d{2})$"
@@ -49,7 +53,10 @@ _LONGEST: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a map may name: an `id` is there and unique, a `name` is there, a `text` may be absent."""
+    """What a map may name: an `id` is there and unique, a `name` is there, a `text` may be absent.
+
+    `words` may be several columns, in a list or as {given = …, family = …}; what is `ignored` is a list that stays out.
+    """
 
     name: str
     kind: Kind
@@ -58,11 +65,20 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class ColumnMap:
-    """A parsed map: key → column, and what else it says of the column; `digest` is of its text."""
+    """A parsed map: key → column, and what else it says of the column; `digest` is of its text.
+
+    `unnamed` are the file's columns that the map says nothing of.
+    """
 
     columns: Mapping[str, str]
     options: Mapping[str, Mapping[str, Any]]
     digest: str
+    unnamed: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> set[str]:
+        """All columns of the file that are used."""
+        return {one for name, first in self.columns.items() for one in (first, *self.options[name].get(MORE, ()))}
 
 
 def read_map(path: Path, keys: Sequence[Key], have: Sequence[str]) -> ColumnMap:
@@ -78,13 +94,23 @@ def read_map(path: Path, keys: Sequence[Key], have: Sequence[str]) -> ColumnMap:
     columns: dict[str, str] = {}
     options: dict[str, dict[str, Any]] = {}
     for name in known.keys() & raw.keys():
+        kind = known[name].kind
         try:
-            columns[name], options[name] = column_of(raw[name], OPTIONS[known[name].kind])
+            if kind in ("words", "ignored") and not isinstance(raw[name], str):
+                first, *more = _several(raw[name])
+                columns[name], options[name] = first, {MORE: more}
+            else:
+                columns[name], options[name] = column_of(raw[name], OPTIONS[kind])
         except ValueError as problem:
             wrong.append(f"{name} {problem}")
-    wrong += missing_columns(columns, have)
+    for name, column in columns.items():
+        for one in (column, *options[name].get(MORE, ())):
+            wrong += missing_columns({name: one}, have)
     raise_if(wrong, f"{path.name} does not fit: ")
-    return ColumnMap({key.name: columns[key.name] for key in keys if key.name in columns}, options, digest)
+    ignored = {key.name for key in keys if key.kind == "ignored"}
+    used = {key.name: columns[key.name] for key in keys if key.name in columns and key.name not in ignored}
+    named = {one for name in columns for one in (columns[name], *options[name].get(MORE, ()))}
+    return ColumnMap(used, options, digest, tuple(column for column in have if column not in named))
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:
@@ -117,6 +143,17 @@ def column_of(said: Any, allowed: frozenset[str]) -> tuple[str, dict[str, Any]]:
     return said["column"], options
 
 
+def _several(said: Any) -> list[str]:
+    """Return the columns of a key that stands for several. Raises ValueError for anything else."""
+    if isinstance(said, dict) and set(said) == {"given", "family"}:
+        said = [said["given"], said["family"]]
+    if isinstance(said, dict) and set(said) == {"column"}:
+        said = [said["column"]]
+    if not isinstance(said, list) or not said or not all(isinstance(one, str) for one in said):
+        raise ValueError("must be a column's name, a list of them, or {given = …, family = …}")
+    return said
+
+
 def missing_columns(columns: Mapping[str, str], have: Sequence[str]) -> list[str]:
     """Say which columns a map names that a file lacks."""
     shown = ", ".join(have[:30]) + (", …" if len(have) > 30 else "")
@@ -136,9 +173,12 @@ def raise_if(wrong: Sequence[str], before: str = "") -> None:
 class Checked:
     """The columns of a file under our names, each of its kind. `notes` are sentences about what was assumed."""
 
-    def __init__(self, columns: Mapping[str, pa.Array], notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, columns: Mapping[str, pa.Array], notes: Sequence[str] = (), made: frozenset[str] = frozenset()
+    ) -> None:
         self._columns = dict(columns)
         self.notes = tuple(notes)
+        self._made = made
 
     def __contains__(self, name: str) -> bool:
         return name in self._columns
@@ -150,9 +190,20 @@ class Checked:
     def rows(self) -> int:
         return len(next(iter(self._columns.values())))
 
+    def as_rows(self) -> list[dict[str, Any]]:
+        """Return every row as key → value."""
+        return list(pa.table(self._columns).to_pylist())
+
     def filter(self, fits: Any) -> Checked:
         """Return some of the rows."""
-        return Checked({name: column.filter(fits) for name, column in self._columns.items()}, self.notes)
+        return Checked({name: c.filter(fits) for name, c in self._columns.items()}, self.notes, self._made)
+
+    def with_made(self, name: str, column: pa.Array) -> Checked:
+        """Return the columns with one that the file does not have."""
+        return Checked({**self._columns, name: column}, self.notes, self._made | {name})
+
+    def is_made(self, name: str) -> bool:
+        return name in self._made
 
     def as_identifier(self, name: str, kind: str, hashed: Callable[[str, str], str]) -> pa.Array:
         """Return a column of names as requests can carry them: one that cannot be one becomes its keyed hash."""
@@ -168,7 +219,7 @@ def read_checked(path: Path, found: ColumnMap, keys: Sequence[Key]) -> Checked:
         ScoregateError: names every column with faults, how many rows, and the first of them.
     """
     # Everything as text: an id of digits is no number, and two zones in a column are no fault.
-    table = files.read(path, set(found.columns.values()), as_text=set(found.columns.values()))
+    table = files.read(path, found.read, as_text=found.read)
     if not table.num_rows:
         raise ScoregateError(f"{path.name} has no rows")
     columns, wrong, notes = {}, [], []
@@ -176,6 +227,8 @@ def read_checked(path: Path, found: ColumnMap, keys: Sequence[Key]) -> Checked:
         if key.name not in found.columns:
             continue
         column = table[found.columns[key.name]].combine_chunks()
+        if more := found.options[key.name].get(MORE):
+            column = _joined([column, *(table[name].combine_chunks() for name in more)])
         called = f'{key.name} ("{found.columns[key.name]}")'
         try:
             columns[key.name], bad, what = _CHECKS[key.kind](column, found.options[key.name], key.required)
@@ -223,6 +276,22 @@ def _name(column: Any, options: Mapping[str, Any], required: bool) -> Found:
 def _text(column: Any, options: Mapping[str, Any], required: bool) -> Found:
     text = text_of(column)
     return pc.if_else(_is_absent(text), None, text), np.zeros(len(text), bool), ""
+
+
+def _joined(columns: Sequence[Any]) -> pa.Array:
+    """Return several columns as one text, without those that are absent."""
+    parts = [pc.if_else(_is_absent(text), None, text) for text in map(text_of, columns)]
+    return pc.binary_join_element_wise(*parts, " ", null_handling="skip")
+
+
+def _date(column: Any, options: Mapping[str, Any], required: bool) -> Found:
+    """Read dates; a row may have none."""
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        return column.cast(pa.date32(), safe=False), np.zeros(len(column), bool), ""
+    text = text_of(column)
+    absent = _is_absent(text)
+    stamps, bad, what = _parsed(text, absent, options.get("format"), None, required=False)
+    return stamps.cast(pa.timestamp("us")).cast(pa.date32(), safe=False), bad, what.replace("no time", "no date")
 
 
 def _amount(column: Any, options: Mapping[str, Any], required: bool) -> Found:
@@ -355,7 +424,9 @@ _CHECKS: Final[Mapping[str, Callable[[Any, Mapping[str, Any], bool], Found]]] = 
     "id": _id,
     "name": _name,
     "text": _text,
+    "words": _text,
     "time": _time,
+    "date": _date,
     "amount": _amount,
     "flag": _flag,
 }

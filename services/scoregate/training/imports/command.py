@@ -22,7 +22,7 @@ def register(train: argparse.ArgumentParser) -> None:
     """Add the options."""
     own = train.add_argument_group("your own data (CSV or Parquet)")
     own.add_argument("--transactions", type=Path, metavar="FILE", help="labelled transactions, for fraud")
-    own.add_argument("--applications", type=Path, metavar="FILE", help="labelled applications, for credit")
+    own.add_argument("--applications", type=Path, metavar="FILE", help="applications, for credit (labelled) and kyc")
     own.add_argument("--columns", type=Path, metavar="MAP.toml", help="which of your columns is what")
     own.add_argument("--start", type=_day, metavar="D", help="first day to train on; rows before fill windows alone")
     own.add_argument("--train-days", type=int, metavar="N", help="days to train on")
@@ -50,7 +50,7 @@ def bring(arguments: argparse.Namespace, settings: Settings) -> Callable[[Say], 
     if arguments.columns is None:
         raise ScoregateError(f"--{wanted} needs --columns MAP.toml, which says what its columns are")
     file = named[str(wanted)]
-    if hasattr(_part(service), "matrix"):
+    if hasattr(_part(service), "STREAM"):
         from scoregate.training.imports import events
 
         asked = events.Asked(file, arguments.columns, *(getattr(arguments, name) for name in _DAYS))
