@@ -415,3 +415,20 @@ def test_a_store_filled_anew_is_not_fresh_before_all_is_sent_again(redis: Any, s
         await relay.close()
 
     asyncio.run(scenario())
+
+
+def test_a_relay_that_is_woken_while_it_closes_ends(server: ValkeyServer, redis: Any, settings: Settings) -> None:
+    """The event and the cancellation may come together, in any order of the loop's turns: it ends all the same."""
+
+    async def act(turns: int) -> bool:
+        ledger = MemoryLedger("toy")
+        relay = Relay(ledger, PROJECT, settings.store_url)
+        relay.start()
+        await asyncio.sleep(0.05)
+        relay._woken.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        done, _ = await asyncio.wait({asyncio.create_task(relay.close())}, timeout=5)
+        return bool(done)
+
+    assert [True] * 4 == [asyncio.run(act(turns)) for turns in range(4)]

@@ -118,8 +118,10 @@ class Relay:
                 await asyncio.sleep(SWEEP_S / 4)
             self._woken.clear()
             if not self._fresh:
+                # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), SWEEP_S)
+                    async with asyncio.timeout(SWEEP_S):
+                        await self._woken.wait()
 
     async def _send_fresh(self) -> None:
         some, self._fresh = self._fresh, []
