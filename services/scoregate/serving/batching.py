@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scoregate.deadline import Deadline
-from scoregate.errors import BadJson, FieldProblem, InvalidFields, ScoregateError
+from scoregate.errors import FieldProblem, InvalidFields, ScoregateError
 from scoregate.serving import wire
 from scoregate.serving.answering import Answering
 from scoregate.serving.gate import Gate
@@ -79,10 +79,7 @@ def _rows(body: bytes) -> list[Any]:
         BadJson: not JSON.
         InvalidFields: not a batch.
     """
-    try:
-        batch = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadJson("The body is not JSON") from None
+    batch = wire.decoded(body)
     rows = batch.get("rows") if isinstance(batch, dict) and set(batch) == {"rows"} else None
     if not isinstance(rows, list) or not 1 <= len(rows) <= MOST_ROWS:
         bad = FieldProblem("/rows", f"must be an array of 1 to {MOST_ROWS} requests, and the only member")

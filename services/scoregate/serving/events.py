@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from typing import Any, Protocol, cast, get_args
 
 from scoregate import catalog
 from scoregate.contract import CountEvent, FactsEvent, LabelEvent, PostedEvent, ScoreRequest
-from scoregate.errors import BadJson, FieldProblem, InvalidFields, RequestError, UnknownSubject
+from scoregate.errors import FieldProblem, InvalidFields, RequestError, UnknownSubject
 from scoregate.events import FACTS, LABELS, Effect, Event
 from scoregate.hashing import KeyedHash
 from scoregate.ledger import Ledger
@@ -195,10 +194,7 @@ def rows(body: bytes) -> tuple[list[Any], bool]:
         BadJson: not JSON.
         InvalidFields: a list of events, but not one that can be taken.
     """
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadJson("The body is not JSON") from None
+    said = wire.decoded(body)
     if not isinstance(said, dict) or "events" not in said:
         return [said], False
     events = said["events"] if set(said) == {"events"} else None

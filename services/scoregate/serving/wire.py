@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from scoregate.errors import BadJson, FieldProblem, InvalidFields, UnsupportedMedia
 
@@ -19,6 +20,9 @@ OLDEST = timedelta(hours=24)
 
 MOST_PROBLEMS = 50
 """Bad fields that one problem names."""
+
+MOST_DEPTH = 32
+"""Arrays and objects inside each other. A request has three, a batch of them five."""
 
 Wire = TypeVar("Wire", bound=BaseModel)
 
@@ -36,13 +40,30 @@ def check_media_type(content_type: str | None) -> None:
         raise UnsupportedMedia("Send the body as 'Content-Type: application/json'")
 
 
+def decoded(body: bytes) -> Any:
+    """Decode a body of several, each of which is parsed by itself.
+
+    Raises:
+        BadJson: not JSON, or nested deeper than MOST_DEPTH.
+    """
+    try:
+        value = from_json(body, allow_inf_nan=False)
+    except ValueError as problem:
+        raise BadJson(_without_value(str(problem))) from None
+    if _may_be_deep(body):
+        _check_depth(value)
+    return value
+
+
 def parse(body: bytes, wanted: type[Wire], now: datetime, oldest: timedelta = OLDEST) -> Wire:
     """Parse one request or event.
 
     Raises:
-        BadJson: not JSON.
+        BadJson: not JSON, or nested deeper than MOST_DEPTH.
         InvalidFields: JSON, but not what is wanted, or of a time that is not taken.
     """
+    if _may_be_deep(body):
+        decoded(body)
     try:
         said = wanted.model_validate_json(body)
     except ValidationError as problem:
@@ -53,11 +74,7 @@ def parse(body: bytes, wanted: type[Wire], now: datetime, oldest: timedelta = OL
 
 def parse_row(row: Any, wanted: type[Wire], now: datetime, oldest: timedelta = OLDEST) -> Wire:
     """Parse one row of several, already decoded, by the very rules of a single one. Raises as `parse` does."""
-    try:
-        body = json.dumps(row).encode()
-    except RecursionError:
-        raise BadJson("The body is not JSON") from None
-    return parse(body, wanted, now, oldest)
+    return parse(json.dumps(row).encode(), wanted, now, oldest)
 
 
 def check_times(said: BaseModel, now: datetime, oldest: timedelta = OLDEST) -> None:
@@ -81,6 +98,20 @@ def check_times(said: BaseModel, now: datetime, oldest: timedelta = OLDEST) -> N
 
 def _in_words(span: timedelta) -> str:
     return f"{span.days} days" if span.days > 2 else f"{span // timedelta(hours=1)} hours"
+
+
+def _may_be_deep(body: bytes) -> bool:
+    """Hardly any body has so many brackets, so hardly any need be measured. The parser itself stops at 200 levels."""
+    return body.count(b"[") + body.count(b"{") > MOST_DEPTH
+
+
+def _check_depth(value: Any) -> None:
+    level, depth = [value], 0
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        if depth > MOST_DEPTH:
+            raise BadJson(f"The body is nested more than {MOST_DEPTH} levels deep")
+        level = [one for each in level for one in (each.values() if isinstance(each, dict) else each)]
 
 
 def idempotency_key(raw: str | None) -> str | None:

@@ -147,3 +147,31 @@ def test_an_old_event_does_not_hide_another_late_date() -> None:
         wire.parse(body, WithBirth, NOW)
 
     assert {"/event_at", "/birth_date"} == {field.pointer for field in caught.value.fields}
+
+
+def _nested(levels: int) -> bytes:
+    return b'{"x":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+
+@pytest.mark.parametrize("levels", [wire.MOST_DEPTH + 1, 150, 5_000])
+def test_a_body_has_a_bounded_depth(levels: int) -> None:
+    """One level more than the most is not taken, alone or in a batch, and 5,000 do no harm."""
+    with pytest.raises(BadJson):
+        wire.parse(_nested(levels), toy.Request, NOW)
+    with pytest.raises(BadJson):
+        wire.decoded(_nested(levels))
+
+
+def test_depth_is_not_the_number_of_brackets() -> None:
+    """Many flat rows are one level, and brackets in a text are none."""
+    rows = [{"id": "[" * 40}] * 100
+
+    assert rows == wire.decoded(json.dumps(rows).encode())
+    assert {"/x": "Extra inputs are not permitted"}.items() <= problems(_nested(wire.MOST_DEPTH)).items()
+
+
+@pytest.mark.parametrize("body", [b"NaN", b'{"a": -Infinity}', b'"\\ud800"', b"\xff", b"1" * 5_000, b"", b"[1,]"])
+def test_what_is_not_json_is_said_to_be_not_json(body: bytes) -> None:
+    """Also what Python's own parser would let through."""
+    with pytest.raises(BadJson):
+        wire.decoded(body)
