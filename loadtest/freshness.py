@@ -102,7 +102,7 @@ class Load:
 async def measure(settings: Settings, per_s: float, probes: int, seed: int) -> tuple[list[list[str]], float, Load]:
     """Return the ids of each probe's decisions, and the events accepted per second."""
     key = (settings.home / "demo.key").read_text().strip()
-    url = f"http://127.0.0.1:{settings.gateway_port}/v1/fraud/"
+    url = f"{settings.gateway_url}/v1/fraud/"
     async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=5) as client:
         load, ended = Load(settings, client, seed), asyncio.Event()
         posting = asyncio.create_task(load.post(per_s, ended))

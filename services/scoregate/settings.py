@@ -106,6 +106,8 @@ class Settings(BaseSettings):
     )
     log_requests: bool = Field(True, description="One JSON log line per request.")
     gateway_port: int = Field(8080, description="Local gateway, on 127.0.0.1.")
+    tls_cert: Path | None = Field(None, description="Certificate of the local gateway, PEM with its chain.")
+    tls_key: Path | None = Field(None, description="Key of that certificate, PEM.")
     base_port: int = Field(
         8100, description="First port of the local services; valkey and gateway internals follow from it."
     )
@@ -115,6 +117,12 @@ class Settings(BaseSettings):
         description="Most good records to train and to test on; a service may ask for fewer.",
     )
     seed: int = Field(20_240_229, description="Seed of the generated data and of training.")
+
+    @model_validator(mode="after")
+    def _certificate_is_whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("SCOREGATE_TLS_CERT and SCOREGATE_TLS_KEY belong together")
+        return self
 
     @model_validator(mode="after")
     def _issuer_is_whole(self) -> Self:
@@ -132,6 +140,10 @@ class Settings(BaseSettings):
         if self.ledger_segment == "accept" and self.ledger_segment_dir is None:
             raise ValueError("SCOREGATE_LEDGER_SEGMENT=accept needs SCOREGATE_LEDGER_SEGMENT_DIR")
         return self
+
+    @property
+    def gateway_url(self) -> str:
+        return f"{'http' if self.tls_cert is None else 'https'}://127.0.0.1:{self.gateway_port}"
 
     @property
     def data(self) -> Path:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from certificates import self_signed
 from scoregate.local import gateway
 from scoregate.local.plan import gateway_spec
 from scoregate.local.supervisor import stop_supervisor
-from scoregate.local.traefik import GatewayLimits, shared_config, static_config
+from scoregate.local.traefik import Certificate, GatewayLimits, shared_config, static_config
+from scoregate.serving.http import SECURITY_HEADERS
 from stack.running import Answer, call, eventually, free_ports, pid_of, start, upstream
 
 LIMITS = GatewayLimits(max_body_bytes=2_000, answer_s=0.5, drain_s=0.2)
@@ -49,11 +52,12 @@ class Front:
         return found
 
 
-def start_front(home: Path, limits: GatewayLimits) -> Front:
+def start_front(home: Path, limits: GatewayLimits, certificate: Certificate | None = None) -> Front:
     """Two arms of `twin`, one of `fraud`, and two services without a process: one not yet known to be dead."""
     port, problems, stable, canary, single, nobody = free_ports(6)
-    revision = gateway.write_static(home, static_config(gateway.routes_dir(home), port=port, limits=limits))
-    gateway.write_shared(home, shared_config(problems_port=problems, limits=limits))
+    routes_dir = gateway.routes_dir(home)
+    revision = gateway.write_static(home, static_config(routes_dir, port=port, limits=limits, certificate=certificate))
+    gateway.write_shared(home, shared_config(problems_port=problems, limits=limits, certificate=certificate))
     gateway.write_service(home, "twin", {"stable": stable, "canary": canary}, health_interval_s=0.2)
     gateway.write_service(home, "fraud", {"stable": single}, health_interval_s=0.2)
     gateway.write_service(home, "gone", {"stable": nobody}, health_interval_s=0.2)
@@ -68,6 +72,8 @@ def start_front(home: Path, limits: GatewayLimits) -> Front:
         max_body_bytes=limits.max_body_bytes,
     )
     front = Front(home, port, stable)
+    if certificate is not None:
+        return front
     eventually(lambda: front.call("/v1/fraud/score").status == 200)
     eventually(lambda: front.call("/v1/gone/score").status == 503)
     return front
@@ -297,3 +303,64 @@ def test_malformed_http_is_plain_text(front: Front) -> None:
 
     assert answer.startswith(b"HTTP/1.1 400")
     assert b"text/plain" in answer
+
+
+@pytest.mark.parametrize("path", ["/v1/fraud/score", "/v1/fraud/status/422", "/v1/gone/score", "/nowhere"])
+def test_every_answer_has_the_security_headers(front: Front, path: str) -> None:
+    """Whoever made it; and none says which server it was, or speaks of TLS where there is none."""
+    headers = front.call(path, method="POST", body=b"{}").headers
+
+    assert {name.lower(): value for name, value in SECURITY_HEADERS.items()}.items() <= headers.items()
+    assert not {"server", "strict-transport-security"} & headers.keys()
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Front, Path]]:
+    """A gateway with a certificate for its address."""
+    home = tmp_path_factory.mktemp("secure")
+    certificate = self_signed(home)
+    try:
+        yield start_front(home, LIMITS, certificate), certificate.chain
+    finally:
+        stop_supervisor(home)
+
+
+def https(port: int, authority: Path, path: str, newest: ssl.TLSVersion | None = None) -> Answer:
+    context = ssl.create_default_context(cafile=str(authority))
+    if newest:
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, newest
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+    finally:
+        connection.close()
+
+
+def reached(port: int, authority: Path) -> bool:
+    """Whether the certificate is loaded and the service healthy."""
+    try:
+        return https(port, authority, "/v1/fraud/score").status == 200
+    except OSError:
+        return False
+
+
+def test_with_a_certificate_the_gateway_speaks_https_alone(secure: tuple[Front, Path]) -> None:
+    """A caller that checks the certificate is answered and told to come by TLS from now on; a plain one is not."""
+    front, authority = secure
+    eventually(lambda: reached(front.port, authority))
+
+    assert "max-age=" in https(front.port, authority, "/v1/fraud/score").headers["strict-transport-security"]
+    assert_problem(https(front.port, authority, "/nowhere"), 404, "not-found", retry_after=False)
+    assert front.call("/v1/fraud/score").status in (400, 404)
+
+
+def test_old_tls_is_refused(secure: tuple[Front, Path]) -> None:
+    """Nothing below TLS 1.2."""
+    front, authority = secure
+    eventually(lambda: reached(front.port, authority))
+
+    assert https(front.port, authority, "/nowhere", ssl.TLSVersion.TLSv1_2).status == 404
+    with pytest.raises(ssl.SSLError):
+        https(front.port, authority, "/nowhere", ssl.TLSVersion.TLSv1_1)

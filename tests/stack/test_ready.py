@@ -23,7 +23,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def wait(home: Path, timeout_s: float) -> None:
-    wait_until_ready(home, free_ports(1)[0], ["fraud"], timeout_s=timeout_s, note=lambda _: None)
+    wait_until_ready(home, f"http://127.0.0.1:{free_ports(1)[0]}", ["fraud"], timeout_s=timeout_s, note=lambda _: None)
 
 
 def start_only(home: Path, spec: ProcessSpec) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scoregate.local.gateway import traefik_argv
 from scoregate.local.state import ProcessSpec, Stage, run_dir
-from scoregate.local.traefik import HOST, GatewayLimits
+from scoregate.local.traefik import HOST, Certificate, GatewayLimits
 from scoregate.local.valkey import store_port
 from scoregate.settings import ROOT, Settings
 
@@ -65,6 +65,12 @@ def ports(settings: Settings, services: list[str]) -> Ports:
 def gateway_limits(settings: Settings) -> GatewayLimits:
     longest_ms = max(settings.deadline_ms, settings.batch_deadline_ms)
     return GatewayLimits(max_body_bytes=settings.max_body_bytes, answer_s=longest_ms / 1000 + ANSWER_MARGIN_S)
+
+
+def certificate(settings: Settings) -> Certificate | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return Certificate(settings.tls_cert.resolve(), settings.tls_key.resolve())
 
 
 def environment(settings: Settings) -> dict[str, str | None]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from scoregate.errors import PROBLEM_BASE, ArtefactError
 from scoregate.local import StackError
@@ -28,7 +29,7 @@ _NOT_ROUTED = frozenset({404, 502, 503, 504})
 def probe(url: str, *, timeout_s: float = PROBE_S) -> tuple[int, str]:
     """GET; status and body, status 0 and the reason when nobody answers."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or HOST, parts.port, timeout=timeout_s)
+    connection = _connect(parts, timeout_s)
     try:
         connection.request("GET", parts.path + (f"?{parts.query}" if parts.query else ""))
         answer = connection.getresponse()
@@ -39,9 +40,18 @@ def probe(url: str, *, timeout_s: float = PROBE_S) -> tuple[int, str]:
         connection.close()
 
 
-def routed(gateway_port: int, service: str) -> bool:
+def _connect(parts: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
+    host, port = parts.hostname or HOST, parts.port
+    if parts.scheme != "https":
+        return http.client.HTTPConnection(host, port, timeout=timeout_s)
+    # Our own gateway on this machine, by its address: whether it answers is the question, not who it is.
+    unverified = ssl._create_unverified_context()  # noqa: S323 - see above
+    return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=unverified)
+
+
+def routed(gateway_url: str, service: str) -> bool:
     """Whether the gateway reaches a healthy process of the service: without a key, it answers 401 itself."""
-    return probe(f"http://{HOST}:{gateway_port}/v1/{service}/model")[0] not in {0, *_NOT_ROUTED}
+    return probe(f"{gateway_url}/v1/{service}/model")[0] not in {0, *_NOT_ROUTED}
 
 
 def wait_for(what: str, holds: Callable[[], bool], *, log: Path, timeout_s: float) -> None:
@@ -54,7 +64,7 @@ def wait_for(what: str, holds: Callable[[], bool], *, log: Path, timeout_s: floa
 
 
 def wait_until_ready(
-    home: Path, gateway_port: int, services: list[str], *, timeout_s: float, note: Callable[[str], None]
+    home: Path, gateway_url: str, services: list[str], *, timeout_s: float, note: Callable[[str], None]
 ) -> None:
     """Wait until what runs is what is wanted, then for each process's own readiness and the gateway's way to services.
 
@@ -73,7 +83,7 @@ def wait_until_ready(
                 continue
             name = waiting[each.name]
             status, body = probe(each.health_url) if each.health_url and each.mark else (0, "")
-            if status == 200 and (name is None or routed(gateway_port, name)):
+            if status == 200 and (name is None or routed(gateway_url, name)):
                 del waiting[each.name]
             elif status == 503 and REFUSED in body:
                 raise StackError(_why(each, "will not become ready"))

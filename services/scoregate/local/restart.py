@@ -35,6 +35,6 @@ def restart(settings: Settings, console: Console, service: str) -> int:
         new = stable_spec(settings, service, planned, before, again=1)
     write_desired(settings.home, replace(before, processes=tuple(new if s is old else s for s in before.processes)))
     waited_for = services if service == "gateway" else [service] if service in services else []
-    wait_until_ready(settings.home, planned.gateway, waited_for, timeout_s=READY_S, note=lambda _: None)
+    wait_until_ready(settings.home, settings.gateway_url, waited_for, timeout_s=READY_S, note=lambda _: None)
     console.print(f"{service} was started again and is ready.", markup=False)
     return 0

@@ -12,34 +12,33 @@ from rich.console import Console
 from rich.table import Table
 
 from scoregate.local.champions import Champion
-from scoregate.local.traefik import HOST
 
 
-def service_url(gateway_port: int, service: str) -> str:
-    return f"http://{HOST}:{gateway_port}/v1/{service}/score"
+def service_url(gateway_url: str, service: str) -> str:
+    return f"{gateway_url}/v1/{service}/score"
 
 
-def curl(gateway_port: int, service: str, key: str, example: Mapping[str, Any]) -> str:
+def curl(gateway_url: str, service: str, key: str, example: Mapping[str, Any]) -> str:
     """One line that a shell takes as it is."""
-    words = ["curl", "-s", service_url(gateway_port, service)]
+    words = ["curl", "-s", service_url(gateway_url, service)]
     words += ["-H", f"Authorization: Bearer {key}", "-H", "Content-Type: application/json", "-d", json.dumps(example)]
     return shlex.join(words)
 
 
-def show_services(console: Console, gateway_port: int, champions: Mapping[str, Champion | None]) -> None:
+def show_services(console: Console, gateway_url: str, champions: Mapping[str, Champion | None]) -> None:
     table = _table("service", "URL", "model", "held-out metric, 95 % interval")
     for name, champion in champions.items():
         version, metric = (champion.version, champion.metric) if champion else ("-", "-")
-        table.add_row(name, service_url(gateway_port, name), version, metric)
+        table.add_row(name, service_url(gateway_url, name), version, metric)
     console.print(table)
 
 
 def show_ways_in(
-    console: Console, gateway_port: int, key: str, examples: Mapping[str, Mapping[str, Any]], key_file: Path
+    console: Console, gateway_url: str, key: str, examples: Mapping[str, Mapping[str, Any]], key_file: Path
 ) -> None:
     _plain(console, f"\nKey, for every service of this machine (kept in {key_file}):\n  {key}")
     for name, example in examples.items():
-        _plain(console, f"\n{name}:\n{curl(gateway_port, name, key, example)}")
+        _plain(console, f"\n{name}:\n{curl(gateway_url, name, key, example)}")
 
 
 def show_processes(console: Console, rows: list[tuple[str, str, str, str, str]]) -> None:

@@ -7,10 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scoregate.serving.http import SECURITY_HEADERS
+
 HOST = "127.0.0.1"
 STABLE = "stable"
 CANARY = "canary"
 NOTE = "scoregate"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Files in PEM of the gateway's certificate, with its chain, and of its key."""
+
+    chain: Path
+    key: Path
+
+
+HSTS = "max-age=31536000"
+"""With TLS alone: a browser ignores it otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +49,11 @@ def static_config(
     otlp_endpoint: str | None = None,
     trace_ratio: float = 0.01,
     limits: GatewayLimits = GatewayLimits(),
+    certificate: Certificate | None = None,
 ) -> dict[str, Any]:
     """What needs a restart. `routes`: the watched folder; `otlp_endpoint`: base URL of an OTLP/HTTP receiver.
+
+    With a certificate the port speaks HTTPS alone.
 
     A request that comes with a sampled trace stays sampled at any ratio.
     """
@@ -67,6 +84,8 @@ def static_config(
             "file": {"directory": str(routes), "watch": True},
         },
     }
+    if certificate is not None:
+        config["entryPoints"]["web"]["http"]["tls"] = {}
     if metrics_port is not None:
         config["entryPoints"]["metrics"] = {"address": f"{HOST}:{metrics_port}"}
         config["metrics"] = {"prometheus": {"entryPoint": "metrics"}}
@@ -79,9 +98,14 @@ def static_config(
     return config
 
 
-def shared_config(*, problems_port: int, limits: GatewayLimits = GatewayLimits()) -> dict[str, Any]:
-    """What every route goes through: our problems in place of Traefik's text, the rate, the body, one more try."""
+def shared_config(
+    *, problems_port: int, limits: GatewayLimits = GatewayLimits(), certificate: Certificate | None = None
+) -> dict[str, Any]:
+    """What every route goes through: headers, our problems in place of Traefik's text, the rate, the body, a retry."""
+    hsts = {} if certificate is None else {"Strict-Transport-Security": HSTS}
+    tls = {} if certificate is None else {"tls": _tls(certificate)}
     return {
+        **tls,
         "http": {
             "routers": {
                 "nothing": {
@@ -93,7 +117,9 @@ def shared_config(*, problems_port: int, limits: GatewayLimits = GatewayLimits()
                 }
             },
             "middlewares": {
-                "edge": {"chain": {"middlewares": ["problems", "rate", "body", "again"]}},
+                "edge": {"chain": {"middlewares": ["security", "problems", "rate", "body", "again"]}},
+                # An empty value takes a header away: who serves is nobody's business.
+                "security": {"headers": {"customResponseHeaders": {**SECURITY_HEADERS, **hsts, "Server": ""}}},
                 "problems": {
                     "errors": {
                         # Only codes that Traefik makes itself. 400, 401, 403, 404, 409, 422 and 503 carry the
@@ -148,7 +174,7 @@ def shared_config(*, problems_port: int, limits: GatewayLimits = GatewayLimits()
                     },
                 }
             },
-        }
+        },
     }
 
 
@@ -208,6 +234,21 @@ def service_config(
             },
             "services": services,
         },
+    }
+
+
+def _tls(certificate: Certificate) -> dict[str, Any]:
+    """One certificate, whatever name is asked for; TLS 1.2 with forward secrecy, or 1.3."""
+    files = {"certFile": str(certificate.chain), "keyFile": str(certificate.key)}
+    suites = [
+        f"TLS_ECDHE_{key}_WITH_{cipher}"
+        for key in ("ECDSA", "RSA")
+        for cipher in ("AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305_SHA256")
+    ]
+    return {
+        "certificates": [files],
+        "stores": {"default": {"defaultCertificate": files}},
+        "options": {"default": {"minVersion": "VersionTLS12", "cipherSuites": suites}},
     }
 
 

@@ -17,7 +17,16 @@ from scoregate import catalog
 from scoregate.local import StackError, gateway, preflight, table
 from scoregate.local.champions import champion_of
 from scoregate.local.credentials import demo_key_file, ensure_credentials
-from scoregate.local.plan import Ports, gateway_limits, gateway_spec, ports, process_name, service_spec, worker_spec
+from scoregate.local.plan import (
+    Ports,
+    certificate,
+    gateway_limits,
+    gateway_spec,
+    ports,
+    process_name,
+    service_spec,
+    worker_spec,
+)
 from scoregate.local.processes import alive
 from scoregate.local.progress import Progress
 from scoregate.local.ready import last_lines, wait_for, wait_until_ready
@@ -51,11 +60,11 @@ def up(settings: Settings, console: Console) -> int:
                 _train(settings, service, progress)
     with progress.step("services and gateway"):
         _start_services(settings, services, planned)
-        wait_until_ready(settings.home, planned.gateway, services, timeout_s=READY_S, note=progress.note)
+        wait_until_ready(settings.home, settings.gateway_url, services, timeout_s=READY_S, note=progress.note)
     console.print()
-    table.show_services(console, planned.gateway, {name: champion_of(settings, name) for name in services})
+    table.show_services(console, settings.gateway_url, {name: champion_of(settings, name) for name in services})
     examples = {name: catalog.part(name, "contract").EXAMPLE for name in services}
-    table.show_ways_in(console, planned.gateway, key, examples, demo_key_file(settings.home))
+    table.show_ways_in(console, settings.gateway_url, key, examples, demo_key_file(settings.home))
     return 0
 
 
@@ -128,7 +137,7 @@ def _train(settings: Settings, service: str, progress: Progress) -> None:
 
 def _start_services(settings: Settings, services: list[str], planned: Ports) -> None:
     home, before = settings.home, read_desired(settings.home)
-    limits = gateway_limits(settings)
+    limits, secured = gateway_limits(settings), certificate(settings)
     config = static_config(
         gateway.routes_dir(home),
         port=planned.gateway,
@@ -136,9 +145,10 @@ def _start_services(settings: Settings, services: list[str], planned: Ports) -> 
         otlp_endpoint=settings.otlp_endpoint,
         trace_ratio=settings.trace_ratio,
         limits=limits,
+        certificate=secured,
     )
     revision = gateway.write_static(home, config)
-    gateway.write_shared(home, shared_config(problems_port=planned.problems, limits=limits))
+    gateway.write_shared(home, shared_config(problems_port=planned.problems, limits=limits, certificate=secured))
     gateway.remove_other_routes(home, services)
     store = tuple(spec for spec in before.processes if spec.stage is Stage.STORE)
     canaries = tuple(spec for spec in (before.spec(process_name(name, CANARY)) for name in services) if spec)

@@ -59,6 +59,21 @@ class Request:
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""On every answer, whichever gateway is in front. The answers are data: nothing may render or embed them."""
+
+_ALWAYS = [
+    (b"cache-control", b"no-store"),
+    *((name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """Status, body and headers; `no-store`, since every answer is about somebody."""
@@ -85,7 +100,7 @@ class Response:
         headers = [
             (b"content-type", self.media_type.encode()),
             (b"content-length", str(len(self.body)).encode()),
-            (b"cache-control", b"no-store"),
+            *_ALWAYS,
             (b"x-request-id", request_id.encode()),
         ]
         headers += [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
