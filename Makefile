@@ -1,7 +1,7 @@
 # scoregate: `make up` starts everything on this machine, `make test` checks it. Both need only Python and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-containers check load ledger-kills format lock clean
+.PHONY: help up down status test test-containers check load fuzz conformance ledger-kills format lock clean
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -19,6 +19,8 @@ LOAD_READY  := $(VENV)/.load-$(call digest,$(REQ)/load.lock $(REQ)/uv.lock)
 USERS    := 12
 RUN_TIME := 20s
 LIMITS   := loadtest/limits.toml
+BODIES   := 1000000
+REQUESTS := 10000
 ROUNDS   := 21
 KEYS     := 0
 
@@ -63,6 +65,12 @@ load: $(LOAD_READY) ## put load on what `make up` started; USERS, RUN_TIME and L
 ledger-kills: $(DEV_READY) ## faults under load beside what `make up` started: ROUNDS of them, and KEYS sent 50 times at once
 	@$(BIN)/python -m scoregate status >/dev/null || { echo "Not everything runs: \`make up\` first." >&2; exit 1; }
 	$(BIN)/python loadtest/ledger_kills.py --rounds $(ROUNDS) --keys $(KEYS)
+
+fuzz: $(DEV_READY) ## send broken requests to what `make up` started; BODIES is yours to set
+	$(BIN)/python loadtest/fuzz.py --bodies $(BODIES)
+
+conformance: $(DEV_READY) ## send requests generated from the OpenAPI documents; REQUESTS is yours to set
+	$(BIN)/python loadtest/conformance.py --requests $(REQUESTS)
 
 format: $(DEV_READY) ## bring the code into its format
 	$(BIN)/ruff check --fix --quiet . || true

@@ -8,19 +8,20 @@ from pydantic import BaseModel
 
 from scoregate import __version__
 from scoregate.contract import Answer, EventReceipt, Problem, ScoreRequest
+from scoregate.serving import wire
 from scoregate.serving.events import MOST_EVENTS, EventCode, by_type
 
 _PROBLEMS = {
     "400": "The body is not JSON.",
-    "401": "No valid key.",
-    "403": "The key lacks the scope.",
+    "401": "No valid key or token.",
+    "403": "The key or token lacks the scope.",
     "404": "Nothing is here.",
     "409": "The same transaction or application is being decided right now.",
     "413": "The body is too large.",
     "415": "The body is not application/json.",
     "422": "Fields cannot be accepted, an entity or an event's subject is not known, or a key was used with another "
     "body.",
-    "429": "Too many requests; see Retry-After.",
+    "429": "Too many requests, or failed attempts from one address; see Retry-After.",
     "503": "Not now: starting, shedding, or nothing to decide with; see Retry-After.",
     "504": "No decision, or nothing recorded, within the deadline.",
 }
@@ -89,7 +90,15 @@ def document(service: str, contract: Any, events: EventCode | None = None) -> di
         },
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "sg_<id>_<secret>"}},
+            "headers": _HEADERS,
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "sg_<id>_<secret> or JWT",
+                    "description": "An API key, or a token of the trusted issuer. Scopes are `service:verb`.",
+                }
+            },
         },
     }
     if events is not None:
@@ -150,8 +159,21 @@ _IDEMPOTENCY = _header(
 _DEADLINE = _header(
     "X-Request-Deadline-Ms",
     "Time for an answer; the service's own limit holds above it.",
-    {"type": "integer", "minimum": 1},
+    {"type": "integer", "minimum": 1, "maximum": wire.MOST_DEADLINE_MS},
 )
+_HEADERS = {
+    "X-Request-Id": {
+        "description": "What the request is called in logs: the one that came, or one of ours.",
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
+    "WWW-Authenticate": {"description": "Always Bearer.", "schema": {"type": "string"}},
+    "X-Decision-Replayed": {
+        "description": "There when the answer is that of an earlier request.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
+_SAID_WITH = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After", "504": "Retry-After"}
 _BATCH_ANSWER = {
     "type": "object",
     "required": ["results"],
@@ -211,6 +233,17 @@ def _body(schema: dict[str, Any], example: Any) -> dict[str, Any]:
 def _responses(schema: dict[str, Any], description: str, status: str = "200") -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {"description": description, "content": {"application/json": {"schema": schema}}},
-        **{code: {"description": text, "content": problem} for code, text in _PROBLEMS.items()},
+        status: {
+            "description": description,
+            "headers": _named("X-Request-Id", "X-Decision-Replayed"),
+            "content": {"application/json": {"schema": schema}},
+        },
+        **{
+            code: {"description": text, "headers": _named("X-Request-Id", _SAID_WITH.get(code)), "content": problem}
+            for code, text in _PROBLEMS.items()
+        },
     }
+
+
+def _named(*headers: str | None) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in headers if name}

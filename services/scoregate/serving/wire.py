@@ -24,6 +24,9 @@ MOST_PROBLEMS = 50
 MOST_DEPTH = 32
 """Arrays and objects inside each other. A request has three, a batch of them five."""
 
+MOST_DEADLINE_MS = 86_400_000
+"""A day: what is above it was not meant as a deadline."""
+
 Wire = TypeVar("Wire", bound=BaseModel)
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")
@@ -130,12 +133,12 @@ def deadline_ms(raw: str | None, most_ms: int) -> int:
     """Return the deadline of a request: X-Request-Deadline-Ms, never above the service's own.
 
     Raises:
-        InvalidFields: it is not a whole number above 0.
+        InvalidFields: it is not a whole number from 1 to a day.
     """
     if raw is None:
         return most_ms
-    if not (raw.isascii() and raw.isdigit() and len(raw) < 10 and int(raw) > 0):
-        field = FieldProblem("header:X-Request-Deadline-Ms", "must be a whole number of milliseconds above 0")
+    if not (raw.isascii() and raw.isdigit() and len(raw) < 10 and 0 < int(raw) <= MOST_DEADLINE_MS):
+        field = FieldProblem("header:X-Request-Deadline-Ms", "must be a whole number of milliseconds, 1 to a day")
         raise InvalidFields(_count((field,)), fields=(field,))
     return min(int(raw), most_ms)
 
