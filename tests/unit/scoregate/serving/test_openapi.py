@@ -76,3 +76,15 @@ def test_supplied_facts_are_in_the_request_and_in_the_answer() -> None:
     assert "applicant_facts" in schemas["Request"]["properties"]
     assert "applicant_facts" not in schemas["Request"]["required"]
     assert "supplied" in schemas["FeatureNotes"]["required"]
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_what_a_refusal_says_in_headers_is_documented(service: str) -> None:
+    """401 how to come in, 429, 503 and 504 when to try again, and every answer what it is called in logs."""
+    operations = [operation for methods in written(service)["paths"].values() for operation in methods.values()]
+    wanted = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After", "504": "Retry-After"}
+
+    for operation in operations:
+        said = {status: response["headers"].keys() for status, response in operation["responses"].items()}
+        assert all("X-Request-Id" in headers for headers in said.values())
+        assert all(header in said[status] for status, header in wanted.items())
