@@ -243,7 +243,7 @@ def main() -> int:
     grew = found.grew_mb > arguments.most_growth_mb
     bad = [name for name in ("crashed", "shapeless", "leaked") if getattr(found, name)] + ["grew"] * grew
     if arguments.json:
-        print(json.dumps(asdict(found) | {"failed": bad}))
+        print(json.dumps(asdict(found) | {"statuses": dict(found.statuses), "failed": bad}))
     else:
         print(*found.failures, sep="\n")
         print(f"{found.bodies:,} bodies in {found.seconds} s; {dict(sorted(found.statuses.items()))}")
