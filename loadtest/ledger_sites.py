@@ -24,7 +24,8 @@ KILL, KILL_SERVER, CRASH = "kill a service", "kill PostgreSQL", "crash the machi
 KILL_BOTH = "kill a service and PostgreSQL, which comes back last"
 DOWN_S = 4.0
 """Longer than a service takes to look for its ledger."""
-KILL_FOR_GOOD, CRASH_FOR_GOOD = (f"{harm} for good while PostgreSQL is down" for harm in (KILL, CRASH))
+KILL_FOR_GOOD = "kill a service for good while PostgreSQL is down"
+CRASH_FOR_GOOD = "crash a service's machine for good while PostgreSQL is down"
 
 
 class Site(ABC):
@@ -57,7 +58,7 @@ class Site(ABC):
     @property
     def possible(self) -> list[str]:
         """Its harms, without those that the platform does not allow."""
-        return [harm for harm in self.harms if not self.cannot_crash or not harm.startswith(CRASH)]
+        return [harm for harm in self.harms if not self.cannot_crash or not harm.startswith("crash")]
 
     def open(self) -> None:
         """Begin to start everything; `wait` says when it is there."""
