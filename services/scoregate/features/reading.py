@@ -6,6 +6,7 @@ this is) and a watermark for each shard (up to when its events are counted); the
 
     no marker                      the store was flushed or never filled → MISSING, whatever rows are left
     watermark older than allowed   → STALE
+    not all that was acknowledged is on the stream → STALE, however new the watermark is
     tiles: marker fresh, no row    nothing happened → FRESH, windows read 0
     links: marker fresh, no row    nothing happened → FRESH, linked to nobody
     facts: marker there, no row    MISSING, and the entity is unknown
@@ -13,6 +14,7 @@ this is) and a watermark for each shard (up to when its events are counted); the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,10 +32,14 @@ _NO_VALUES: Mapping[str, Any] = {}
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """How far a stream is counted. `watermark_s` is seconds since the epoch."""
+    """How far a stream is counted, in seconds since the epoch: what is on it, and what was acknowledged anywhere.
+
+    The second is what a relay vouches for; unbounded where none is asked, as in a store that only a loader fills.
+    """
 
     epoch: str
     watermark_s: float
+    complete_s: float = math.inf
 
 
 def marker_key(project: str, stream: str) -> bytes:
@@ -88,6 +94,8 @@ def _judge(view: ViewPlan, row: StoredRow | None, marker: Marker | None, now_s: 
         if marker is None or (row and _DAMAGED[view.kind](row.values)):
             return ViewRow(_NO_VALUES, Status.MISSING, None)
         status, age_s = _aged(now_s - marker.watermark_s, view.max_age_s)
+        if view.max_age_s and now_s - marker.complete_s > view.max_age_s:
+            status = Status.STALE
         if row is None:
             return ViewRow(_NO_VALUES, status, age_s, known=False)
         return ViewRow(row.values, status, age_s, version=row.version)

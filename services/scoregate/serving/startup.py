@@ -90,12 +90,17 @@ async def make_ready(
 
     cipher = FieldCipher.load(settings.ledger_key_file)
     ledger = await opened_ledger(settings, service, cipher, waits)
-    source = OnlineFeatures(artefact.signature.plan, settings.store_url, timeout_s=settings.store_timeout_ms / 1000)
+    relay = Relay(ledger, settings.project, settings.store_url)
+    relay.start()
+    source = OnlineFeatures(
+        artefact.signature.plan,
+        settings.store_url,
+        timeout_s=settings.store_timeout_ms / 1000,
+        complete_until_s=relay.sent_until_s,
+    )
     hashed = KeyedHash.load(settings.hash_key_path)
     breaker = Breaker(source)
     scorer = Scorer(artefact, code, breaker, ledger, hashed, metrics, arm=settings.arm)
-    relay = Relay(ledger, settings.project, settings.store_url)
-    relay.start()
     checkpoints = Checkpointer(
         settings.ledger(service),
         service,
@@ -104,6 +109,7 @@ async def make_ready(
         settings.checkpoint_s,
     )
     checkpoints.start()
+    await relay.settled()
     return Ready(artefact, scorer, ledger, source, relay, request_type, breaker, degraded, checkpoints=checkpoints)
 
 

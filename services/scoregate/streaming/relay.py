@@ -30,6 +30,9 @@ AT_ONCE: Final = 200
 """Events per call: a script holds up everybody else's reads for as long as it runs."""
 MOST_WAITING: Final = 20_000
 """Events that wait in memory; beyond it they are read from the ledger again."""
+SETTLING_S: Final = 1.0
+WATERMARK_S: Final = 0.25
+"""A worker that has nothing to do moves its watermark every 0.2 s."""
 _TIMEOUT_S: Final = 2.0
 
 
@@ -85,6 +88,14 @@ class Relay:
         self._ledger.on_outgoing = self._take
         self._task = asyncio.get_running_loop().create_task(self._run())
 
+    async def settled(self) -> None:
+        """Wait, not for long, until what is read can be vouched for: a sweep, and a watermark after it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLING_S):
+                while not self._swept:  # noqa: ASYNC110  a store that is away has none, and is not waited for
+                    await asyncio.sleep(0.02)
+                await asyncio.sleep(WATERMARK_S)
+
     async def close(self) -> None:
         """Send what waits if the store answers; what is left stays in the ledger for the next process."""
         self._ledger.on_outgoing = None
@@ -111,10 +122,12 @@ class Relay:
                 if loop.time() - swept_s >= SWEEP_S:
                     await self._sweep()
                     swept_s = loop.time()
-            except (RedisError, OSError, LedgerUnavailable, TimeoutError):
+            except (RedisError, OSError, LedgerUnavailable) as problem:
                 # Nothing is lost: the next sweep starts from what the stream says it has.
                 self._fresh.clear()
-                self._swept.clear()
+                if not isinstance(problem, LedgerUnavailable):
+                    # A store that was away may have lost what it had.
+                    self._swept.clear()
                 await asyncio.sleep(SWEEP_S / 4)
             self._woken.clear()
             if not self._fresh:
