@@ -36,6 +36,10 @@ LEAST: Final = 0.5
 """Pairs that are more likely one person than two."""
 
 STRANGERS: Final = 200_000
+"""Random pairs that say how alike strangers are, at most; of a small file PER_RECORD for each record."""
+
+PER_RECORD: Final = 30
+
 _SAME_ADDRESS: Final = 88.0
 
 
@@ -110,9 +114,9 @@ def same_person(people: Sequence[Person], seed: int) -> tuple[Ints, Ints, Floats
     """Return the pairs that are one person rather than two, and how probable that is of each."""
     left, right = blocking.pairs([list(one.keys()) for one in people])
     rng = np.random.default_rng([seed, 6])
-    some = rng.integers(0, max(len(people), 1), (2, STRANGERS if len(people) > 1 else 0))
-    some = some[:, some[0] != some[1]]
     all_pairs = len(people) * (len(people) - 1) / 2
+    some = rng.integers(0, max(len(people), 1), (2, min(STRANGERS, PER_RECORD * len(people))))
+    some = some[:, some[0] != some[1]]
     if not len(left):
         return left, right, np.zeros(0)
     chance = weights.probabilities(PARTS, steps(people, left, right), steps(people, *some), all_pairs)
