@@ -28,17 +28,17 @@ Mask = npt.NDArray[np.float64]
 class Questions:
     """Rows are questions, columns categories: which of them count for the canary, and which for the stable arm.
 
-    `turned` questions ask whether the stable arm's share lies above the canary's.
+    After the first `straight` ones they are turned round: is the stable arm's share above the canary's?
     """
 
     canary: Mask
     stable: Mask
-    turned: npt.NDArray[np.bool_]
+    straight: int
 
 
 def rises(size: int) -> Questions:
     mask = np.array([[0.0, 1.0]])
-    return Questions(mask, mask, np.array([False]))
+    return Questions(mask, mask, 1)
 
 
 def shifts(size: int) -> Questions:
@@ -51,12 +51,12 @@ def mixes(size: int) -> Questions:
 
 def slows(size: int) -> Questions:
     cuts = np.triu(np.ones((size, size)))
-    return Questions(cuts[2:], cuts[1:-1], np.zeros(size - 2, dtype=np.bool_))
+    return Questions(cuts[2:], cuts[1:-1], size - 2)
 
 
 def _both_ways(mask: Mask) -> Questions:
     twice = np.concatenate((mask, mask))
-    return Questions(twice, twice, np.arange(len(twice)) >= len(mask))
+    return Questions(twice, twice, len(mask))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +93,11 @@ class Gate:
         s, c = np.asarray(stable, dtype=np.float64), np.asarray(canary, dtype=np.float64)
         questions = self.asks(s.shape[-1])
         in_s, in_c = s @ questions.stable.T, c @ questions.canary.T
-        all_s, all_c = (
-            np.broadcast_to(s.sum(-1)[..., None], in_s.shape),
-            np.broadcast_to(c.sum(-1)[..., None], in_c.shape),
-        )
-        turned = questions.turned
-        found = np.empty(in_s.shape)
-        straight = (in_s[..., ~turned], all_s[..., ~turned]), (in_c[..., ~turned], all_c[..., ~turned])
-        around = (in_c[..., turned], all_c[..., turned]), (in_s[..., turned], all_s[..., turned])
-        found[..., ~turned], found[..., turned] = evidence(*straight, line), evidence(*around, line)
-        return found
+        all_s, all_c = s.sum(-1, keepdims=True), c.sum(-1, keepdims=True)
+        first, turned = slice(None, questions.straight), slice(questions.straight, None)
+        straight = evidence((in_s[..., first], all_s), (in_c[..., first], all_c), line)
+        around = evidence((in_c[..., turned], all_c), (in_s[..., turned], all_s), line)
+        return np.concatenate((straight, around), axis=-1)
 
 
 def _log_mean_exp(logs: Floats) -> Floats:
