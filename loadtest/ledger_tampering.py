@@ -59,11 +59,12 @@ class SqliteFile(Database):
 class PostgresDatabase(Database):
     def __init__(self, server: Server, name: str = "postgres") -> None:
         self._server, self._name = server, name
-        self.url = server.url.rpartition("/")[0] + f"/{name}"
+        self._base = server.url.rpartition("/")[0]
+        self.url = f"{self._base}/{name}"
 
     def copied(self, name: str) -> PostgresDatabase:
         # From another database: whoever copies one must not be in it.
-        self._server.run(f"CREATE DATABASE {name} TEMPLATE {self._name}", self.url.replace(self._name, "template1"))
+        self._server.run(f"CREATE DATABASE {name} TEMPLATE {self._name}", f"{self._base}/template1")
         return PostgresDatabase(self._server, name)
 
     def run(self, sql: str) -> None:
