@@ -194,6 +194,23 @@ def test_what_was_put_is_read_fresh_with_its_age(world: World) -> None:
     assert all(v.known for v in row.views.values())
 
 
+def test_many_are_read_as_each_alone_would_be(world: World) -> None:
+    """In their order, those that share rows, those that nobody knows, and the same one twice."""
+    fill(world)
+    asked = [WHO, {**WHO, "user_id": "nobody"}, {**WHO, "country": "FR"}, WHO]
+
+    async def ask() -> tuple[list[FeatureRow], list[FeatureRow]]:
+        try:
+            return await world.source.read_all(asked, NOW_S), [await world.source.read(one, NOW_S) for one in asked]
+        finally:
+            await world.source.close()
+
+    together, alone = asyncio.run(ask())
+
+    assert alone == together
+    assert [list(row.views) for row in alone] == [list(row.views) for row in together]
+
+
 def test_older_than_allowed_is_stale_and_still_there(world: World) -> None:
     """Age makes a value stale, never absent; a view without a largest age is never stale."""
     fill(world, row_at_s=NOW_S - 2 * HOUR_S, stream_at_s=NOW_S - HOUR_S - 1)

@@ -33,7 +33,7 @@ from scoregate.settings import Settings
 from scoregate.telemetry.metrics import Metrics
 from scoregate.telemetry.tracing import NoTracing
 
-AT_ONCE: Final = 500
+AT_ONCE: Final = 1_000
 """Rows that share a round trip to the store; the ledger writes them in groups of its own size."""
 STORE_TIMEOUT_S: Final = 5.0
 TRIES: Final = 5
@@ -134,7 +134,9 @@ class BatchWorker:
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(PAUSE_S * 2 ** (attempt - 1))
-            asked = [self._asked(requests[i]) for i in waiting]
+            # At the same moment, as far as features and their ages are concerned.
+            now_s = time.time()
+            asked = [self._asked(requests[i], now_s) for i in waiting]
             rows = None if features is None else [features[i] for i in waiting]
             try:
                 some = await self._scorer.decide_all(asked, rows)
@@ -148,8 +150,7 @@ class BatchWorker:
             waiting, failed = list(failures), next(iter(failures.values()))
         raise failed
 
-    def _asked(self, request: ScoreRequest) -> Asked:
-        now_s = time.time()
+    def _asked(self, request: ScoreRequest, now_s: float) -> Asked:
         if self._work.as_of == "row" and request.event_at:
             now_s = request.event_at.timestamp()
         event = self._intake.scored(request, now_s) if self._intake else None

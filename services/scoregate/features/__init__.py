@@ -15,7 +15,7 @@ feast.py        the same port through Feast's SDK, as the oracle     (extra: tra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -95,6 +95,10 @@ class FeatureSource(Protocol):
 
         `now_s`: our own time, seconds since the epoch, that ages are measured against; never one that a caller gives.
         """
+        ...
+
+    async def read_all(self, entities: Sequence[Mapping[str, str]], now_s: float) -> list[FeatureRow]:
+        """Read for many at once, in their order; what they share is one object in all their rows."""
         ...
 
     async def close(self) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from feast import FeatureStore
@@ -39,6 +39,9 @@ class FeastFeatures:
             raise StoreUnavailable(f"the online store does not answer: {type(problem).__name__}") from problem
         found = {stream: marker for stream, marker in markers.items() if marker is not None}
         return assemble(self._plan, entities, [_row(answer, view) for view in self._plan.views], found, now_s)
+
+    async def read_all(self, entities: Sequence[Mapping[str, str]], now_s: float) -> list[FeatureRow]:
+        return [await self.read(each, now_s) for each in entities]
 
     def _ask(self, entities: dict[str, str]) -> OnlineResponse:
         row = {key: entities[key] for key in self._plan.join_keys}

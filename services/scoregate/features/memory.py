@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scoregate.errors import StoreUnavailable
@@ -31,6 +31,9 @@ class MemoryFeatures:
             raise StoreUnavailable
         found = [self.rows.get((view.name, tuple(entities[k] for k in view.join_keys))) for view in self._plan.views]
         return assemble(self._plan, entities, found, self.markers, now_s)
+
+    async def read_all(self, entities: Sequence[Mapping[str, str]], now_s: float) -> list[FeatureRow]:
+        return [await self.read(each, now_s) for each in entities]
 
     async def close(self) -> None:
         pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +14,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from scoregate.errors import StoreUnavailable
-from scoregate.features import FeatureRow, encoding
+from scoregate.features import FeatureRow, ViewRow, encoding
 from scoregate.features.patience import patience
 from scoregate.features.plan import FeaturePlan, ViewPlan
-from scoregate.features.reading import UNREADABLE, Marker, StoredRow, assemble, marker_key, read_marker
+from scoregate.features.reading import UNREADABLE, Marker, StoredRow, assemble, judge, marker_key, read_marker
+from scoregate.features.round_trip import Command, round_trip
 
 CompleteUntil = Callable[[str, str, float], float]
 """(stream, filling of the store, watermark) → time up to which all that was acknowledged is counted in it, seconds."""
@@ -81,6 +82,13 @@ class _HashReader:
         for view in self.views:
             rows[view.at] = UNREADABLE if isinstance(raw, Exception) else view.decode(raw)
 
+    def judged(
+        self, raw: list[bytes | None] | Exception, markers: Mapping[str, Marker], now_s: float
+    ) -> list[tuple[int, ViewRow]]:
+        """Return what the row of each view means, with the place that the view has in the plan."""
+        rows = [(view, UNREADABLE if isinstance(raw, Exception) else view.decode(raw)) for view in self.views]
+        return [(r.at, judge(r.view, row, markers.get(r.view.stream), now_s)) for r, row in rows]
+
 
 class OnlineFeatures:
     """A direct reader of Feast's online store.
@@ -124,13 +132,36 @@ class OnlineFeatures:
         rows: list[StoredRow | None] = [None] * len(self._plan.views)
         for reader, raw in zip(self._readers, answer, strict=False):
             reader.decode(raw, rows)
+        return assemble(self._plan, entities, rows, self._found(answer[len(self._readers) :]), now_s)
+
+    async def read_all(self, entities: Sequence[Mapping[str, str]], now_s: float) -> list[FeatureRow]:
+        asked = [[reader.key(each, self._project) for each in entities] for reader in self._readers]
+        # What many share, such as a merchant, is read, decoded and judged once.
+        distinct = [list(dict.fromkeys(keys)) for keys in asked]
+        answers = iter(await self._answers(distinct))
+        raws = [[next(answers) for _ in keys] for keys in distinct]
+        markers = self._found(list(answers))
+        judged = [
+            {key: reader.judged(raw, markers, now_s) for key, raw in zip(keys, of_reader, strict=True)}
+            for reader, keys, of_reader in zip(self._readers, distinct, raws, strict=True)
+        ]
+        return [
+            self._row(each, [row for of_key, key in zip(judged, keys, strict=True) for row in of_key[key]])
+            for each, *keys in zip(entities, *asked, strict=True)
+        ]
+
+    def _row(self, entities: Mapping[str, str], rows: list[tuple[int, ViewRow]]) -> FeatureRow:
+        at = dict(rows)
+        return FeatureRow({view.name: at[i] for i, view in enumerate(self._plan.views)}, entities)
+
+    def _found(self, raws: Sequence[Any]) -> dict[str, Marker]:
+        """Read the markers, which come last in an answer."""
+        read = zip(self._markers, raws, strict=True)
         markers = {
-            stream: marker
-            for (stream, _), raw in zip(self._markers, answer[len(self._readers) :], strict=True)
-            if (marker := self._vouched(stream, read_marker(raw)))
+            stream: marker for (stream, _), raw in read if (marker := self._vouched(stream, read_marker(_pairs(raw))))
         }
         self.whole = len(markers) == len(self._markers)
-        return assemble(self._plan, entities, rows, markers, now_s)
+        return markers
 
     def _vouched(self, stream: str, marker: Marker | None) -> Marker | None:
         """Add to a marker up to when all that was acknowledged is counted."""
@@ -147,28 +178,40 @@ class OnlineFeatures:
     async def _fly(self, turn: list[tuple[list[bytes], asyncio.Future[list[Any]]]]) -> None:
         per_request = len(self._readers)
         try:
-            async with patience(self._timeout_s):
-                pipe = self._redis.pipeline(transaction=False)
-                for keys, _ in turn:
-                    for reader, key in zip(self._readers, keys, strict=True):
-                        pipe.execute_command("HMGET", key, *reader.fields)
-                # After the rows: a store that was flushed meanwhile must not read as one in which nothing happened.
-                for _, key in self._markers:
-                    pipe.execute_command("HGETALL", key)
-                # One damaged row is its own request's trouble, not that of everybody in this turn.
-                answers = await pipe.execute(raise_on_error=False)
-        except (RedisError, OSError, TimeoutError) as problem:
-            self.reachable = False
-            said = f"the online store does not answer: {type(problem).__name__}"
+            answers = await self._answers(list(zip(*(keys for keys, _ in turn), strict=True)))
+        except StoreUnavailable as problem:
             for _, future in turn:
                 if not future.done():
-                    future.set_exception(StoreUnavailable(said))
+                    future.set_exception(StoreUnavailable(problem.detail))
             return
-        self.reachable = True
-        markers = answers[len(turn) * per_request :]
+        of_readers, markers = answers[: len(turn) * per_request], answers[len(turn) * per_request :]
         for i, (_, future) in enumerate(turn):
             if not future.done():
-                future.set_result(answers[i * per_request : (i + 1) * per_request] + markers)
+                future.set_result(of_readers[i :: len(turn)] + markers)
+
+    async def _answers(self, keys: Sequence[Sequence[bytes]]) -> list[Any]:
+        """Ask for rows by their keys, those of each reader together, and for the markers; in one round trip.
+
+        Raises:
+            StoreUnavailable: the store does not answer in time.
+        """
+        of_readers = zip(self._readers, keys, strict=True)
+        commands: list[Command] = [("HMGET", key, *reader.fields) for reader, asked in of_readers for key in asked]
+        # After the rows: a store that was flushed meanwhile must not read as one in which nothing happened.
+        commands += [("HGETALL", key) for _, key in self._markers]
+        try:
+            async with patience(self._timeout_s):
+                answers = await round_trip(self._redis, commands)
+        except (RedisError, OSError, TimeoutError) as problem:
+            self.reachable = False
+            raise StoreUnavailable(f"the online store does not answer: {type(problem).__name__}") from problem
+        self.reachable = True
+        return answers
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+
+def _pairs(raw: list[bytes] | Exception) -> dict[bytes, bytes] | Exception:
+    """Read what HGETALL answers: fields and values in turn."""
+    return raw if isinstance(raw, Exception) else dict(zip(raw[::2], raw[1::2], strict=True))

@@ -83,11 +83,12 @@ def assemble(
     now_s: float,
 ) -> FeatureRow:
     """Judge each view's row, given in the plan's order; None where the store has none."""
-    judged = (_judge(view, row, markers.get(view.stream), now_s) for view, row in zip(plan.views, rows, strict=True))
+    judged = (judge(view, row, markers.get(view.stream), now_s) for view, row in zip(plan.views, rows, strict=True))
     return FeatureRow(dict(zip((view.name for view in plan.views), judged, strict=True)), entities)
 
 
-def _judge(view: ViewPlan, row: StoredRow | None, marker: Marker | None, now_s: float) -> ViewRow:
+def judge(view: ViewPlan, row: StoredRow | None, marker: Marker | None, now_s: float) -> ViewRow:
+    """Judge one view's row."""
     if row is not None and row.at_s is None:
         return ViewRow(_NO_VALUES, Status.MISSING, None)
     if view.kind in _DAMAGED:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
 from typing import Final
 
 from scoregate.features import FeatureRow
@@ -45,7 +46,10 @@ WINDOWS: Final = {
 
 _PARTIES: Final = {"hours": "hour_parties", "days": "day_parties"}
 
-_NOTHING: Final = (0, 0, 0, 0)
+_COUNT, _AMOUNT, _SQUARES, _FRAUD = range(1, STRIDE)
+"""Where a tile has what, after its index."""
+
+_NONE: Final[list[int]] = []
 
 
 def party_id(value: str) -> int:
@@ -56,47 +60,59 @@ def party_id(value: str) -> int:
 class Windows:
     """The windows of one entity at one time. Raises KeyError for a window that does not exist."""
 
-    __slots__ = ("_at_s", "_cache", "_tiles")
+    __slots__ = ("_at_s", "_indices", "_spans", "_tiles")
 
-    def __init__(self, tiles: dict[str, list[int] | int | None], at_s: float) -> None:
+    def __init__(self, tiles: Mapping[str, list[int] | int | None], at_s: float) -> None:
         self._tiles = tiles
         self._at_s = at_s
-        self._cache: dict[str, tuple[int, int, int, int]] = {}
+        self._indices: dict[str, list[int]] = {}
+        self._spans: dict[str, tuple[list[int], int, int]] = {}
 
-    def _total(self, window: str) -> tuple[int, int, int, int]:
-        found = self._cache.get(window)
+    def _span(self, window: str) -> tuple[list[int], int, int]:
+        """Return a grain's list, and where in it the window's tiles begin and end."""
+        found = self._spans.get(window)
         if found is None:
             grain, full = WINDOWS[window]
             last = int(self._at_s // GRAIN_S[grain])
-            found = self._cache[window] = _sum(self._tiles.get(grain), last - full, last)
+            found = self._spans[window] = self._between(grain, last - full, last)
         return found
+
+    def _between(self, grain: str, first: int, last: int) -> tuple[list[int], int, int]:
+        tiles = self._tiles.get(grain)
+        if not tiles or isinstance(tiles, int):
+            return _NONE, 0, 0
+        indices = self._indices.get(grain)
+        if indices is None:
+            indices = self._indices[grain] = tiles[::STRIDE]
+        return tiles, bisect_left(indices, first) * STRIDE, bisect_right(indices, last) * STRIDE
 
     def count(self, window: str) -> int:
         """Events in the window."""
-        return self._total(window)[0]
+        return _sum(_COUNT, *self._span(window))
 
     def sum_minor(self, window: str) -> int:
         """Sum of amounts, minor units."""
-        return self._total(window)[1]
+        return _sum(_AMOUNT, *self._span(window))
 
     def mean_minor(self, window: str) -> float:
         """Mean amount, minor units; nan without events."""
-        count, total, _, _ = self._total(window)
-        return total / count if count else math.nan
+        count = self.count(window)
+        return self.sum_minor(window) / count if count else math.nan
 
     def std_minor(self, window: str) -> float:
         """Standard deviation of amounts, minor units, from whole major units; nan below two events."""
-        count, total, squares, _ = self._total(window)
+        count = self.count(window)
         if count < 2:
             return math.nan
-        mean_major = total / count / 100
+        mean_major = self.sum_minor(window) / count / 100
+        squares = _sum(_SQUARES, *self._span(window))
         return 100 * math.sqrt(max(squares / count - mean_major * mean_major, 0.0))
 
     def risk_30d(self) -> tuple[int, int]:
         """Known fraud and events in the 30 full days that end where the label delay begins."""
         day = int(self._at_s // GRAIN_S["days"])
-        count, _, _, fraud = _sum(self._tiles.get("days"), day - LABEL_DELAY_DAYS - 30, day - LABEL_DELAY_DAYS - 1)
-        return fraud, count
+        span = self._between("days", day - LABEL_DELAY_DAYS - 30, day - LABEL_DELAY_DAYS - 1)
+        return _sum(_FRAUD, *span), _sum(_COUNT, *span)
 
     def distinct(self, window: str) -> int:
         """Distinct counterparties, exact up to DISTINCT_CAP and never above it; 1d, 7d and 30d."""
@@ -124,19 +140,10 @@ class Windows:
         return max(self._at_s - last_us / 1e6, 0.0)
 
 
-def _sum(tiles: list[int] | int | None, first: int, last: int) -> tuple[int, int, int, int]:
-    """Add the tiles whose index lies in [first, last]."""
-    if not tiles or isinstance(tiles, int):
-        return _NOTHING
-    indices = tiles[::STRIDE]
-    begin, end = bisect_left(indices, first) * STRIDE, bisect_right(indices, last) * STRIDE
+def _sum(field: int, tiles: list[int], begin: int, end: int) -> int:
+    """Add one field of the tiles between two places of their list."""
     # Sums over slices run in C: a quarter off the whole vector against a loop over the tiles.
-    return (
-        sum(tiles[begin + 1 : end : STRIDE]),
-        sum(tiles[begin + 2 : end : STRIDE]),
-        sum(tiles[begin + 3 : end : STRIDE]),
-        sum(tiles[begin + 4 : end : STRIDE]),
-    )
+    return sum(tiles[begin + field : end : STRIDE])
 
 
 def read(row: FeatureRow, view: str, at_s: float) -> Windows | None:
@@ -147,4 +154,4 @@ def read(row: FeatureRow, view: str, at_s: float) -> Windows | None:
     found = row.views.get(view)
     if found is None or not row.usable(view):
         return None
-    return Windows(dict(found.values), at_s)
+    return Windows(found.values, at_s)

@@ -52,6 +52,8 @@ class FieldCipher:
         return cls(keys)
 
     def encrypted(self, entry: Entry) -> Entry:
+        if self._last is None:
+            return entry
         id_ = entry.decision_id
         return replace(
             entry,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,22 +42,31 @@ class RequestReader:
         self._supplied: Callable[[ScoreRequest], dict[str, Mapping[str, Any]]] = getattr(code, "supplied", lambda _: {})
         self._views = {view.name: view for view in plan.views}
 
-    async def row(self, asked: Asked, *, must_answer: bool = False) -> FeatureRow:
-        """Return the features of a request, those that it brings itself among them; all missing from a dead store.
-
-        Raises:
-            StoreUnavailable: the store is dead, and must answer.
-        """
+    async def row(self, asked: Asked) -> FeatureRow:
+        """Return the features of a request, those that it brings itself among them; all missing from a dead store."""
         supplied = self._own_views(asked)
         entities = self._code.entities(asked.request, self._hashed)
         row: FeatureRow | None = None
         if self._views.keys() - supplied.keys():
-            row = await self._read(entities, asked, must_answer)
-        if row is None:
-            row = FeatureRow({view: ViewRow({}, Status.MISSING, None) for view in self._views}, entities)
-        if asked.received_at - asked.event_at_s > LATE_S:
-            row = replace(row, views={view: self._late(view, found) for view, found in row.views.items()})
-        return self._with(row, supplied)
+            row = await self._read(entities, asked)
+        return self._with(self._in_time(asked, row or self._nothing(entities)), supplied)
+
+    async def rows(self, asked: Sequence[Asked]) -> list[FeatureRow]:
+        """Return the same of requests that came together, by one round trip.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        supplied = [self._own_views(one) for one in asked]
+        entities = [self._code.entities(one.request, self._hashed) for one in asked]
+        lacking = [who for who, own in zip(entities, supplied, strict=True) if self._views.keys() - own.keys()]
+        read = iter(await self._read_all(lacking, asked[0]) if lacking else ())
+        rows = [
+            next(read) if self._views.keys() - own.keys() else self._nothing(who)
+            for who, own in zip(entities, supplied, strict=True)
+        ]
+        each = zip(asked, rows, supplied, strict=True)
+        return [self._with(self._in_time(one, row), own) for one, row, own in each]
 
     def completed(self, asked: Asked, row: FeatureRow) -> FeatureRow:
         """Put the views that a request brings itself before those of the row."""
@@ -76,7 +85,10 @@ class RequestReader:
             return row
         return replace(row, views={**row.views, **{view: self._brought(view, supplied[view]) for view in supplied}})
 
-    async def _read(self, entities: Mapping[str, str], asked: Asked, must_answer: bool) -> FeatureRow | None:
+    def _nothing(self, entities: Mapping[str, str]) -> FeatureRow:
+        return FeatureRow({view: ViewRow({}, Status.MISSING, None) for view in self._views}, entities)
+
+    async def _read(self, entities: Mapping[str, str], asked: Asked) -> FeatureRow | None:
         with asked.trace.stage(names.SPAN_FEATURES, SpanKind.CLIENT) as stage:
             stage.set({"db.system.name": "redis", "db.operation.name": "HMGET"})
             try:
@@ -84,11 +96,21 @@ class RequestReader:
                     row = await self._source.read(entities, asked.received_at)
             except (StoreUnavailable, TimeoutError):
                 stage.set({"error.type": "online-store-unavailable"})
-                if must_answer:
-                    raise
                 return None
             stage.set({names.ATTR_STALE: len(row.stale), names.ATTR_MISSING: len(row.missing)})
             return row
+
+    async def _read_all(self, entities: Sequence[Mapping[str, str]], first: Asked) -> list[FeatureRow]:
+        try:
+            async with _share_of(first.deadline):
+                return await self._source.read_all(entities, first.received_at)
+        except TimeoutError as problem:
+            raise StoreUnavailable("the online store does not answer within the deadline") from problem
+
+    def _in_time(self, asked: Asked, row: FeatureRow) -> FeatureRow:
+        if asked.received_at - asked.event_at_s <= LATE_S:
+            return row
+        return replace(row, views={view: self._late(view, found) for view, found in row.views.items()})
 
     def _late(self, view: str, found: ViewRow) -> ViewRow:
         """What a stream counts is that of now: to a request about an earlier time it is not fresh, however young."""

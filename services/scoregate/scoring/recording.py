@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import struct
 import time
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class Recorder:
             code, "alert", lambda *_: None
         )
         # Worked out once: a digest of the whole plan costs more than the decision.
-        self._feature_digest = self._artefact.signature.plan.digest
+        self._feature_digest, self._policy_digest = self._artefact.signature.plan.digest, self._artefact.policy_digest
         self._pack = struct.Struct(f"<{len(self._artefact.signature.names)}d").pack
 
     async def record(self, asked: Asked, seen: Seen, judged: Judged) -> Decided:
@@ -109,7 +109,7 @@ class Recorder:
                 decided_at=decided_at,
             ),
             model_digest=self._artefact.digest,
-            policy_digest=self._artefact.policy_digest,
+            policy_digest=self._policy_digest,
             feature_digest=self._feature_digest,
             arm=self._arm,
             trace_id=asked.trace.trace_id,
@@ -138,6 +138,7 @@ def _grouped(event: Event | None, alert: Alert | None) -> Event | None:
 
 def _time_ordered_id(at_s: float) -> str:
     """Make a UUIDv7 (RFC 9562): time-ordered, so that inserts land at the end of the index."""
-    value = (int(at_s * 1000) << 80) | (7 << 76) | (secrets.randbits(12) << 64) | (2 << 62) | secrets.randbits(62)
+    drawn = int.from_bytes(os.urandom(10), "big")
+    value = (int(at_s * 1000) << 80) | (7 << 76) | (drawn >> 68 << 64) | (2 << 62) | (drawn & (1 << 62) - 1)
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

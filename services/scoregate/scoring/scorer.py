@@ -76,7 +76,7 @@ class Scorer:
             StoreUnavailable: the store does not answer; none of them was decided.
         """
         if rows is None:
-            rows = await asyncio.gather(*(self._reader.row(one, must_answer=True) for one in asked))
+            rows = await self._reader.rows(asked)
         else:
             rows = [self._reader.completed(one, row) for one, row in zip(asked, rows, strict=True)]
         unknown = [self._unknown(row) for row in rows]
