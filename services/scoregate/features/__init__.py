@@ -6,6 +6,7 @@ plan.py         what one FeatureService reads, compiled from the Feast registry 
 reading.py      fresh, stale, missing or zero: what an answer of the store means
 encoding.py     Feast's documented online format: keys, field names, values
 online.py       reads it from Valkey, one round trip
+round_trip.py   many Redis commands in one write
 patience.py     its timeout
 breaker.py      leaves a dead store alone
 memory.py       the same port from a dict, for tests

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
 from scoregate.errors import StoreUnavailable
 from scoregate.features import FeatureRow, FeatureSource
+
+Found = TypeVar("Found")
 
 FAILURES = 10
 """Reads that fail in a row before the store is left alone."""
@@ -35,15 +38,21 @@ class Breaker:
         return self._probing is not None
 
     async def read(self, entities: Mapping[str, str], now_s: float) -> FeatureRow:
+        return await self._watched(entities, lambda: self._source.read(entities, now_s))
+
+    async def read_all(self, entities: Sequence[Mapping[str, str]], now_s: float) -> list[FeatureRow]:
+        return await self._watched(entities[0], lambda: self._source.read_all(entities, now_s))
+
+    async def _watched(self, entities: Mapping[str, str], read: Callable[[], Awaitable[Found]]) -> Found:
         if self._probing is not None:
             raise StoreUnavailable("the online store did not answer lately and is left alone")
         try:
-            row = await self._source.read(entities, now_s)
+            found = await read()
         except StoreUnavailable:
             self._failed(entities)
             raise
         self._failures = 0
-        return row
+        return found
 
     def _failed(self, entities: Mapping[str, str]) -> None:
         self._failures += 1
