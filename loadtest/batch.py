@@ -48,7 +48,8 @@ from scoregate.settings import Settings
 FIELDS = ("account_id", "device_id", "merchant_id", "amount_minor", "currency", "channel", "country")
 PARTIES = FIELDS[:3]
 DERIVED = ("outcome", "score", "reasons", "measures", "model", "features", "source", "confidence")
-CONNECTIONS = 64
+CONNECTIONS = 32
+TRIES = 50
 DOOR_REQUESTS = 10_000
 SAMPLE = 1_000
 AT_THE_DOOR = 200
@@ -84,15 +85,28 @@ async def _ask(port: int, bodies: list[bytes], key: str) -> None:
     async def caller() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for body in waiting:
-            writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            if not answer.startswith(b"HTTP/1.1 200"):
-                raise SystemExit(f"the door answered {answer.splitlines()[0].decode()}")
-            length = next(line for line in answer.lower().splitlines() if line.startswith(b"content-length:"))
-            await reader.readexactly(int(length.partition(b":")[2]))
+            request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+            for _ in range(TRIES):
+                if await _answered(reader, writer, request):
+                    break
+                await asyncio.sleep(0.1)
+            else:
+                raise RuntimeError(f"the door did not answer a request in {TRIES} tries")
         writer.close()
 
     await asyncio.gather(*(caller() for _ in range(CONNECTIONS)))
+
+
+async def _answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> bool:
+    """Send a request; return whether it was decided, and not refused for now."""
+    writer.write(request)
+    answer = await reader.readuntil(b"\r\n\r\n")
+    length = next(line for line in answer.lower().splitlines() if line.startswith(b"content-length:"))
+    await reader.readexactly(int(length.partition(b":")[2]))
+    status = int(answer.split(maxsplit=2)[1])
+    if status not in (200, 503):
+        raise RuntimeError(f"the door answered {status}")
+    return status == 200
 
 
 class Batch:
@@ -244,7 +258,7 @@ def _service(settings: Settings) -> tuple[int, int]:
     """Return process and port of fraud's stable arm."""
     status = read_status(settings.home)
     for each in status.running if status else ():
-        if each.name == "fraud" and each.mark:
+        if each.name == "fraud-stable" and each.mark:
             return each.mark.pid, each.port
     raise SystemExit("fraud does not run: make up")
 

@@ -20,6 +20,7 @@ Manifest = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "scoregate"
 PREFIX = "SCOREGATE_"
+SERVING = {"Deployment", "StatefulSet"}
 
 
 def environment(deployment: Manifest, manifests: list[Manifest]) -> dict[str, str]:
@@ -34,7 +35,7 @@ def environment(deployment: Manifest, manifests: list[Manifest]) -> dict[str, st
 
 def test_settings_take_it(manifests: dict[str, list[Manifest]], case: str) -> None:
     """Every SCOREGATE_ name that a pod is given is a setting, and its value is one that the setting takes."""
-    for deployment in (m for m in manifests[case] if m["kind"] == "Deployment"):
+    for deployment in (m for m in manifests[case] if m["kind"] in SERVING):
         given = environment(deployment, manifests[case])
         ours = {name.removeprefix(PREFIX).lower(): value for name, value in given.items() if name.startswith(PREFIX)}
 
@@ -53,7 +54,7 @@ def test_settings_have_the_same_default() -> None:
 
 def test_the_worker_counts_for_the_services(manifests: dict[str, list[Manifest]], case: str) -> None:
     """Worker and services speak of one project in one store, with one registry."""
-    deployments = [m for m in manifests[case] if m["kind"] == "Deployment"]
+    deployments = [m for m in manifests[case] if m["kind"] in SERVING]
     shared = ("SCOREGATE_PROJECT", "SCOREGATE_STORE_URL", "SCOREGATE_REGISTRY")
     given = {tuple(environment(each, manifests[case])[name] for name in shared) for each in deployments}
 

@@ -9,6 +9,9 @@ import pytest
 
 Helm = Callable[..., subprocess.CompletedProcess[str]]
 
+ONE_POD = "ledger.sqlite.existingClaim=,ledger.url.existingSecret=db,defaults.replicas=1"
+DYING = "ledger.sqlite.existingClaim=,ledger.sqlite.ephemeral=true"
+
 SENTENCES = {
     "services=null": "services is empty: name at least one service, such as `services.fraud: {}`.",
     "services.fraud.canary.weight=10": (
@@ -59,6 +62,34 @@ SENTENCES = {
         "ledger names more than one place to record decisions: "
         "keep one of ledger.url.existingSecret, ledger.sqlite.existingClaim and ledger.sqlite.ephemeral."
     ),
+    "ledger.segments.accept=true,defaults.replicas=1": (
+        "ledger.segments.accept is true, but a segment stands in for a database, "
+        "and ledger.url.existingSecret names none: set it, or accept no segments."
+    ),
+    f"ledger.segments.accept=true,{ONE_POD},services.kyc.replicas=2": (
+        "ledger.segments.accept is true, but services.kyc may have several pods, "
+        "which could decide the same key twice while the database is down: "
+        "set services.kyc.replicas to 1 and autoscaling.enabled to false, or accept no segments."
+    ),
+    f"ledger.segments.accept=true,{ONE_POD},services.fraud.canary.model=next": (
+        "ledger.segments.accept is true, but services.fraud has a canary, "
+        "which could decide the same key as stable while the database is down: end the canary, or accept no segments."
+    ),
+    "ledger.checkpoints.existingClaim=checkpoints": (
+        "ledger.checkpoints.existingClaim is set, but ledger.checkpoints.signingKey.existingSecret is empty, "
+        "and each pod would sign with a key of its own: name a Secret that holds checkpoint.key."
+    ),
+    "ledger.checkpoints.signingKey.existingSecret=key": (
+        "ledger.checkpoints.signingKey.existingSecret is set, but ledger.checkpoints.existingClaim is empty, "
+        "so no checkpoint would be kept: name a PersistentVolumeClaim."
+    ),
+    f"{DYING},ledger.checkpoints.existingClaim=claim,ledger.checkpoints.signingKey.existingSecret=key": (
+        "ledger.checkpoints.existingClaim is set, but ledger.sqlite.ephemeral is true: "
+        "each new pod would contradict what was signed of the one before. Keep the ledger, or take no checkpoints."
+    ),
+    "services.fraud.settings.ledger_segment=accept": (
+        "services.fraud.settings.ledger_segment belongs to the chart, which sets it from other values: remove it."
+    ),
     "worker.shards=0": "worker.shards is 0: at least one has to count; with worker.enabled=false none does.",
     "worker.settings.project=other": (
         "worker.settings.project belongs to the chart, which sets it from other values: remove it."
@@ -107,6 +138,16 @@ def test_long_release_name(helm: Helm) -> None:
     refused = helm("minimal", release="r" * 52)
 
     assert f"- The release name {'r' * 52} is too long for services.fraud" in refused.stderr
+
+
+def test_long_cron_job_name(helm: Helm) -> None:
+    """A CronJob's name ends earlier than others; without a CronJob that is no matter."""
+    ledger = ("--set=ledger.sqlite.ephemeral=false", "--set=ledger.sqlite.existingClaim=claim")
+    refused = helm("minimal", *ledger, release="r" * 40)
+    taken = helm("minimal", *ledger, "--set=ledger.retention.enabled=false", release="r" * 40)
+
+    assert f"- The release name {'r' * 40} is too long for the CronJob of services.fraud" in refused.stderr
+    assert 0 == taken.returncode
 
 
 def test_every_problem_at_once(helm: Helm) -> None:

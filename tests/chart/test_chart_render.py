@@ -75,9 +75,10 @@ def test_no_canary_no_backend(manifests: dict[str, list[Manifest]]) -> None:
 
 
 def test_every_backend_has_pods(manifests: dict[str, list[Manifest]], case: str) -> None:
-    """Whatever a route names is a Service, whose selector finds the pods of exactly one Deployment."""
+    """Whatever a route names is a Service, whose selector finds the pods of exactly one workload."""
     services = of_kind(manifests[case], "Service")
-    pods = [d["spec"]["template"]["metadata"]["labels"] for d in of_kind(manifests[case], "Deployment").values()]
+    workloads = of_kind(manifests[case], "Deployment") | of_kind(manifests[case], "StatefulSet")
+    pods = [workload["spec"]["template"]["metadata"]["labels"] for workload in workloads.values()]
 
     for backends in weights(manifests[case]).values():
         for name in backends:

@@ -118,6 +118,7 @@ SCOREGATE_HOME: /var/lib/scoregate
 SCOREGATE_KEYS_FILE: /etc/scoregate/keys/{{ .root.Values.keys.key }}
 SCOREGATE_HASH_KEY_FILE: /etc/scoregate/hash-key/{{ .root.Values.hashKey.key }}
 SCOREGATE_REGISTRY: {{ .root.Values.models.registry | quote }}
+{{ include "scoregate.ledgerSettings" . | trim }}
 {{- if not .root.Values.onlineStore.existingSecret }}
 SCOREGATE_STORE_URL: {{ .root.Values.onlineStore.url | quote }}
 {{- end }}

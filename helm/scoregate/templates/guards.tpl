@@ -3,7 +3,7 @@ What cannot work is refused before anything is applied: every problem at once, e
 Some of it the schema refuses too; this is what remains for --skip-schema-validation.
 */ -}}
 {{- $problems := list }}
-{{- $owned := list "arm" "env" "home" "hash_key_file" "keys_file" "ledger_url" "model_dir" "otlp_endpoint" "registry" "store_url" }}
+{{- $owned := list "arm" "checkpoint_dir" "checkpoint_key_file" "checkpoint_s" "env" "home" "hash_key_file" "keys_file" "ledger_segment" "ledger_segment_bytes" "ledger_segment_dir" "ledger_url" "model_dir" "otlp_endpoint" "registry" "store_url" }}
 {{- if not .Values.services }}
 {{- $problems = append $problems "services is empty: name at least one service, such as `services.fraud: {}`." }}
 {{- end }}
@@ -91,6 +91,7 @@ Some of it the schema refuses too; this is what remains for --skip-schema-valida
 {{- if gt (int $ways) 1 }}
 {{- $problems = append $problems "ledger names more than one place to record decisions: keep one of ledger.url.existingSecret, ledger.sqlite.existingClaim and ledger.sqlite.ephemeral." }}
 {{- end }}
+{{- $problems = concat $problems (include "scoregate.ledgerProblems" (dict "root" .) | fromYaml).problems }}
 {{- with $problems }}
 {{- fail (printf "\n\nThese values cannot work:\n- %s\n" (join "\n- " .)) }}
 {{- end }}

@@ -54,10 +54,11 @@ def register(
     out.add_argument("--json", action="store_true", help="print one JSON object")
     rotate = action("rotate-key", _rotate, "tag persons with a new secret, from each process's next start on")
     rotate.set_defaults(json=False)
-    from scoregate.ledger import audit_commands, forget_commands
+    from scoregate.ledger import audit_commands, forget_commands, migrate_command
 
     audit_commands.register(action)
     forget_commands.register(action)
+    migrate_command.register(action)
     return actions
 
 
