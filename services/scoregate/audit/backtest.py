@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from scoregate.models.artefact import Artefact
 
 BANDS_MINOR: Final = (1_000, 10_000, 100_000, 1_000_000)
 """Where bands of amounts begin, minor units."""
+BANDS: Final = (*(f"below {edge:,}" for edge in BANDS_MINOR), f"from {BANDS_MINOR[-1]:,}")
 NO_AMOUNT: Final = "no amount"
 DAY_S: Final = 86_400.0
 
@@ -187,8 +189,13 @@ class Backtest:
     def _band(self, amount: float) -> str:
         if not self.decider.policy.amount_feature or math.isnan(amount):
             return NO_AMOUNT
-        below = next((edge for edge in BANDS_MINOR if amount < edge), None)
-        return f"below {below:,}" if below else f"from {BANDS_MINOR[-1]:,}"
+        return BANDS[bisect_right(BANDS_MINOR, amount)]
+
+    def _in_order(self, outcomes: Sequence[str]) -> list[tuple[str, str, Segment]]:
+        """Return the segments by outcome, mildest first, and then by amount."""
+        bands = (NO_AMOUNT, *BANDS)
+        found = ((was, band, self.segments.get((was, band))) for was in outcomes for band in bands)
+        return [(was, band, segment) for was, band, segment in found if segment]
 
     def found(self) -> dict[str, Any]:
         """Return all that was counted, as JSON has it."""
@@ -232,6 +239,6 @@ class Backtest:
             },
             "segments": [
                 {"outcome": was, "amount_minor": band, **segment.as_json()}
-                for (was, band), segment in sorted(self.segments.items())
+                for was, band, segment in self._in_order(names)
             ],
         }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import toy
-from scoregate.audit.backtest import Backtest
+from scoregate.audit.backtest import Backtest, Segment
 from scoregate.audit.backtest_report import lines
 from scoregate.audit.history import History
 from scoregate.errors import ArtefactCorrupt, SignatureMismatch
@@ -62,6 +62,20 @@ def test_another_policy_moves_outcomes_workload_and_money(entries: list[Entry], 
     assert found["expected"]["change_minor"] < 0
     assert approved == sum(segment["harsher"] for segment in found["segments"])
     assert found["reasons"]["by_code"]
+
+
+def test_segments_are_read_from_mild_to_harsh_and_from_small_to_large(models: Path) -> None:
+    """Amounts are told apart at the edges of their bands, and stand in the order of numbers, not of their names."""
+    test = Backtest.of(stored(models), models)
+    for was, amount in (("review", 1.0), ("approve", 1e6), ("approve", 10_000.0), ("approve", 999.0), ("approve", 5e4)):
+        test.segments[was, test._band(amount)] = Segment(decisions=1)
+
+    assert [
+        ("approve", "below 1,000"),
+        ("approve", "below 100,000"),
+        ("approve", "from 1,000,000"),
+        ("review", "below 1,000"),
+    ] == [(one["outcome"], one["amount_minor"]) for one in test.found()["segments"]]
 
 
 def test_pages_add_up(entries: list[Entry], models: Path) -> None:
