@@ -6,6 +6,10 @@
 #
 #   docker build --build-arg SERVICE=fraud --build-arg MODEL=.scoregate/models/fraud/<version> -t scoregate/fraud .
 #
+# One that scores files (`scoregate score fraud --in … --out …`) holds pyarrow too:
+#
+#   docker build --build-arg SERVICE=fraud --build-arg LOCK=batch -t scoregate/fraud-batch .
+#
 # It runs under a read-only root, with something writable at /tmp and, kept, at /var/lib/scoregate (the ledger).
 #
 #   docker build --target worker -t scoregate/worker .
@@ -37,8 +41,9 @@ ENV INSTALL="python -m pip --python /opt/venv/bin/python install --no-cache-dir 
 RUN python -m venv --without-pip /opt/venv
 
 FROM venv AS environment
-COPY requirements/serve.lock /tmp/serve.lock
-RUN ${INSTALL} -r /tmp/serve.lock
+ARG LOCK=serve
+COPY requirements/${LOCK}.lock /tmp/environment.lock
+RUN ${INSTALL} -r /tmp/environment.lock
 # What numpy, scipy and tornado test themselves with is 50 MB, what others are compiled from 8 MB. Under a read-only root
 # nothing keeps bytecode: what is not compiled here is compiled at every start. Of scipy, that is what treelite imports.
 RUN cd /opt/venv/lib/python3*/site-packages \

@@ -90,6 +90,16 @@ SENTENCES = {
     "services.fraud.settings.ledger_segment=accept": (
         "services.fraud.settings.ledger_segment belongs to the chart, which sets it from other values: remove it."
     ),
+    f"{ONE_POD},batch.jobs.x.service=loans,batch.jobs.x.in=a.csv,batch.jobs.x.out=b.csv": (
+        "batch.jobs.x.service is loans, which is not among the services of this release: name one that is."
+    ),
+    f"{ONE_POD},batch.jobs.x.service=kyc,batch.jobs.x.in=a.csv,batch.jobs.x.out=a.csv": (
+        "batch.jobs.x reads and writes the same file, a.csv: give `out` another name."
+    ),
+    "batch.jobs.x.service=kyc,batch.jobs.x.in=a.csv,batch.jobs.x.out=b.csv": (
+        "batch.jobs.x needs a ledger that its pods share with those of the service, "
+        "or what is scored twice is decided twice: set ledger.url.existingSecret."
+    ),
     "worker.shards=0": "worker.shards is 0: at least one has to count; with worker.enabled=false none does.",
     "worker.settings.project=other": (
         "worker.settings.project belongs to the chart, which sets it from other values: remove it."

@@ -101,7 +101,7 @@ def test_each_service_forgets_in_time(manifests: dict[str, list[Manifest]], case
 @pytest.mark.parametrize("case_", ["production", "segments"])
 def test_the_schema_is_ready_before_the_pods_are(manifests: dict[str, list[Manifest]], case_: str) -> None:
     """The migration is a hook before install and upgrade, not on rollback, and may reach the database and no more."""
-    (job,) = of_kind(manifests[case_], "Job").values()
+    job = of_kind(manifests[case_], "Job")["scoregate-migration"]
     (container,) = job["spec"]["template"]["spec"]["containers"]
     policy = of_kind(manifests[case_], "NetworkPolicy")["scoregate-ledger-jobs"]["spec"]
     (components,) = policy["podSelector"]["matchExpressions"]

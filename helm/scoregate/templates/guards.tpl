@@ -92,6 +92,7 @@ Some of it the schema refuses too; this is what remains for --skip-schema-valida
 {{- $problems = append $problems "ledger names more than one place to record decisions: keep one of ledger.url.existingSecret, ledger.sqlite.existingClaim and ledger.sqlite.ephemeral." }}
 {{- end }}
 {{- $problems = concat $problems (include "scoregate.ledgerProblems" (dict "root" .) | fromYaml).problems }}
+{{- $problems = concat $problems (include "scoregate.batchProblems" (dict "root" .) | fromYaml).problems }}
 {{- with $problems }}
 {{- fail (printf "\n\nThese values cannot work:\n- %s\n" (join "\n- " .)) }}
 {{- end }}
