@@ -7,7 +7,8 @@ Good requests of each service are broken in structure, bytes and headers (mutati
 takes a body, past the gateway, which would refuse some of it. `--in-process` asks one service's ASGI app without HTTP,
 with a ledger that is thrown away, and is several times as fast. The exit code is 1 when
 
-  crashed   an answer was 500, 502 or 503, or another status than the OpenAPI document knows, or no answer came
+  crashed   an answer was 500, 502 or 503 (but for work that was shed), or a status that the OpenAPI document does
+            not know, or no answer came
   shapeless a refusal was no RFC 9457 problem
   leaked    an answer repeated a text that had been put into the request
   grew      memory rose by more than --most-growth-mb from a tenth of the way to the end
@@ -66,7 +67,7 @@ class Found:
         status, media_type, body = answer
         self.bodies += 1
         self.statuses[str(status)] += 1
-        if status not in GOOD:
+        if status not in GOOD and not _is_shed(status, body):
             self.crashed += 1
             self._keep("crashed", sent, status, body)
         elif status >= 400 and not _is_problem(status, media_type, body):
@@ -79,6 +80,11 @@ class Found:
     def _keep(self, what: str, sent: Sent, status: int, body: bytes) -> None:
         if len(self.failures) < 20:
             self.failures.append(f"{what} {status} {sent.path} {sent.headers} {sent.body[:300]!r} -> {body[:200]!r}")
+
+
+def _is_shed(status: int, body: bytes) -> bool:
+    """Whether it was refused because it could not be answered in its deadline, which may be a millisecond here."""
+    return status == 503 and b'/overloaded"' in body
 
 
 def _is_problem(status: int, media_type: str, body: bytes) -> bool:

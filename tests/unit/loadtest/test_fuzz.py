@@ -52,6 +52,11 @@ PROBLEM = json.dumps({"status": 422, "type": "t", "title": "t", "detail": "d", "
     [
         ((200, "application/json", b"{}"), (0, 0, 0)),
         ((422, "application/problem+json", PROBLEM), (0, 0, 0)),
+        ((503, "application/problem+json", PROBLEM.replace(b"422", b"503")), (1, 0, 0)),
+        (
+            (503, "application/problem+json", PROBLEM.replace(b"422", b"503").replace(b'"t"', b'"/overloaded"')),
+            (0, 0, 0),
+        ),
         ((500, "application/problem+json", PROBLEM), (1, 0, 0)),
         ((0, "", b"TimeoutError"), (1, 0, 0)),
         ((422, "text/plain", b"no"), (0, 1, 0)),
