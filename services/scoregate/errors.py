@@ -19,6 +19,7 @@
     │   └── KeyRefused               ---  a command's own: such a key cannot be made, or is not there
     ├── DependencyError              not the caller's fault: a retry may help (5xx)
     │   ├── StoreUnavailable         503  the online store does not answer
+    │   ├── ModelUnavailable         503  no model answers; rules do, so that no caller sees it
     │   ├── LedgerUnavailable        503  the decision could not be made durable
     │   ├── IssuerUnavailable        503  a token came, and there is nothing to check it with
     │   ├── Overloaded               503  shed before work was done
@@ -187,6 +188,11 @@ class DependencyError(ScoregateError):
 class StoreUnavailable(DependencyError):
     slug = "online-store-unavailable"
     title = "The online store does not answer"
+
+
+class ModelUnavailable(DependencyError):
+    slug = "model-unavailable"
+    title = "The model does not answer"
 
 
 class LedgerUnavailable(DependencyError):

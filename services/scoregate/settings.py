@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     env: str = Field(
         "production", description="`production` or `development`; development allows rehearsals of faults."
     )
+    chaos: bool = Field(
+        False, description="Whether faults may be rehearsed by `scoregate chaos`; in development alone."
+    )
     project: str = Field("scoregate", description="Feast project, part of every online key.")
     arm: str = Field("stable", description="`stable` or `canary`; said in answers, ledger and metrics.")
     mlflow_url: str | None = Field(None, description="MLflow's runs and versions; default sqlite:///<home>/mlflow.db.")
@@ -136,6 +139,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _chaos_is_for_development(self) -> Self:
+        if self.chaos and self.env != "development":
+            raise ValueError("SCOREGATE_CHAOS needs SCOREGATE_ENV=development: nothing is broken on purpose elsewhere")
+        return self
+
+    @model_validator(mode="after")
     def _segment_has_a_place(self) -> Self:
         if self.ledger_segment == "accept" and self.ledger_segment_dir is None:
             raise ValueError("SCOREGATE_LEDGER_SEGMENT=accept needs SCOREGATE_LEDGER_SEGMENT_DIR")
@@ -175,6 +184,10 @@ class Settings(BaseSettings):
     def mlflow(self) -> str:
         """Where MLflow keeps runs, versions, aliases and approvals."""
         return self.mlflow_url or f"sqlite:///{(self.home / 'mlflow.db').resolve()}"
+
+    def chaos_file(self, service: str) -> Path:
+        """What is to be broken of a service, see `serving/chaos.py`."""
+        return self.home / "run" / "chaos" / f"{service}.json"
 
     def reports(self, service: str) -> Path:
         """Folder of a service's training reports."""

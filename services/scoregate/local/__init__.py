@@ -11,7 +11,7 @@ plan.py         who listens where and how it is started
 preflight.py    what would stop the stack, before it is started
 credentials.py  the demo key
 champions.py    which model each service would serve
-up.py down.py status.py restart.py      the commands, registered by commands.py
+up.py down.py status.py restart.py chaos.py      the commands, registered by commands.py
 ready.py progress.py table.py           what they wait for and show
 """
 

@@ -23,13 +23,18 @@ INTERRUPTED = 130
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `up`, `down`, `status` and `restart`."""
+    """Add `up`, `down`, `status`, `restart` and `chaos`."""
     up = subparsers.add_parser("up", help="start the stack on this machine and wait until it is ready")
     down = subparsers.add_parser("down", help="stop what `up` started; the state stays")
     status = subparsers.add_parser("status", help="say what runs, and how it is")
     restart = subparsers.add_parser("restart", help="start one service anew, with the code and champion of now")
     restart.add_argument("service", help="a service's name, `worker` or `gateway`")
-    for name, parser in {"up": up, "down": down, "status": status, "restart": restart}.items():
+    chaos = subparsers.add_parser("chaos", help="rehearse faults: break parts of a service for a while (development)")
+    chaos.add_argument("service", help="a service's name")
+    chaos.add_argument("fault", nargs="*", help="PART=HOW, as store=dead; none mends everything")
+    chaos.add_argument("--seconds", type=float, default=60.0, help="after which all is well again (%(default)g)")
+    commands = {"up": up, "down": down, "status": status, "restart": restart, "chaos": chaos}
+    for name, parser in commands.items():
         parser.set_defaults(run=_runner(name))
 
 
@@ -87,21 +92,26 @@ def _dispatch(name: str, settings: Settings, arguments: argparse.Namespace) -> i
         case "restart":
             from scoregate.local.restart import restart
 
-            return restart(settings, console, arguments.service)
+            with _alone(settings.home):
+                return restart(settings, console, arguments.service)
+        case "chaos":
+            from scoregate.local.chaos import chaos
+
+            return chaos(settings, console, arguments.service, arguments.fault, arguments.seconds)
         case _:
             raise StackError(f"There is no command {name}.")
 
 
 @contextlib.contextmanager
 def _alone(home: Path) -> Iterator[None]:
-    """Two `up` at once would train twice and write over each other."""
+    """Two at once would train twice, take each other's stand-in, and write over each other."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     run_dir(home).mkdir(exist_ok=True, mode=0o700)
     with (run_dir(home) / "up.lock").open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StackError(f"Another `up` is at work in {home}: wait for it to end.") from None
+            raise StackError(f"Another `up` or `restart` is at work in {home}: wait for it to end.") from None
         yield
 
 

@@ -86,6 +86,11 @@ def read_weights(home: Path, service: str) -> dict[str, int]:
     return dict(_read(home, service).get("weights", {}))
 
 
+def read_ports(home: Path, service: str) -> dict[str, int]:
+    """Return where each arm of a service is reached now."""
+    return dict(_read(home, service).get("ports", {}))
+
+
 def remove_other_routes(home: Path, services: list[str]) -> None:
     """A folder that is gone must not keep its route."""
     for path in routes_dir(home).glob("*.yml"):

@@ -15,7 +15,8 @@ from scoregate.settings import ROOT, Settings
 
 FIRST_STABLE = 1
 FIRST_CANARY = 51
-LARGEST_HOUSE = FIRST_CANARY - FIRST_STABLE - 3
+LARGEST_HOUSE = FIRST_CANARY - FIRST_STABLE - 5
+STAND_IN = 96
 WORKER = 97
 METRICS = 98
 PROBLEMS = 99
@@ -25,12 +26,16 @@ ANSWER_MARGIN_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Every port of the stack, on 127.0.0.1; `store` is None when the store is another machine's."""
+    """Every port of the stack, on 127.0.0.1; `store` is None when the store is another machine's.
+
+    `stand_in` is taken while a service restarts.
+    """
 
     gateway: int
     worker: int
     metrics: int
     problems: int
+    stand_in: int
     store: int | None
     stable: Mapping[str, int]
     canary: Mapping[str, int]
@@ -56,6 +61,7 @@ def ports(settings: Settings, services: list[str]) -> Ports:
         worker=base + WORKER,
         metrics=base + METRICS,
         problems=base + PROBLEMS,
+        stand_in=base + STAND_IN,
         store=store_port(settings.store_url),
         stable={name: base + FIRST_STABLE + i for i, name in enumerate(names)},
         canary={name: base + FIRST_CANARY + i for i, name in enumerate(names)},
@@ -94,9 +100,13 @@ def service_spec(
     revision: str,
     asked: int = 0,
     model_dir: Path | None = None,
+    name: str | None = None,
 ) -> ProcessSpec:
-    """One scoring process. Its BENTOML_HOME is its own: `bentoml serve` wipes the metrics of whoever shares it."""
-    name = process_name(service, arm)
+    """One scoring process, named by service and arm unless it is said otherwise.
+
+    Its BENTOML_HOME is its own: `bentoml serve` wipes the metrics of whoever shares it.
+    """
+    name = name or process_name(service, arm)
     folder = run_dir(settings.home) / name
     env = environment(settings) | {
         "SCOREGATE_ARM": arm,

@@ -6,7 +6,7 @@ import http.client
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -26,14 +26,14 @@ REFUSED = f"{PROBLEM_BASE}{ArtefactError.slug}"
 _NOT_ROUTED = frozenset({404, 502, 503, 504})
 
 
-def probe(url: str, *, timeout_s: float = PROBE_S) -> tuple[int, str]:
+def probe(url: str, *, timeout_s: float = PROBE_S, most_bytes: int = 4096) -> tuple[int, str]:
     """GET; status and body, status 0 and the reason when nobody answers."""
     parts = urlsplit(url)
     connection = _connect(parts, timeout_s)
     try:
         connection.request("GET", parts.path + (f"?{parts.query}" if parts.query else ""))
         answer = connection.getresponse()
-        return answer.status, answer.read(4096).decode(errors="replace")
+        return answer.status, answer.read(most_bytes).decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
         return 0, str(error) or type(error).__name__
     finally:
@@ -71,11 +71,24 @@ def wait_until_ready(
     Raises:
         StackError: names the process, why it says it is not ready, and the end of its log.
     """
-    deadline_s = time.monotonic() + timeout_s
-    restarts_before = {each.name: each.restarts for each in _running(home)}
     waiting: dict[str, str | None] = {f"{name}-stable": name for name in services}
     if read_desired(home).spec("worker"):
         waiting["worker"] = None
+    wait_for_processes(home, gateway_url, waiting, timeout_s=timeout_s, note=note)
+
+
+def wait_for_processes(
+    home: Path,
+    gateway_url: str,
+    waited_for: Mapping[str, str | None],
+    *,
+    timeout_s: float,
+    note: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Wait for processes by name; where a service is given, for the gateway's way to it too. Raises as above."""
+    waiting = dict(waited_for)
+    deadline_s = time.monotonic() + timeout_s
+    restarts_before = {each.name: each.restarts for each in _running(home)}
     while waiting:
         # Until the supervisor has followed, the process of before answers, and is about to be stopped.
         for each in _running(home) if followed(home) else ():

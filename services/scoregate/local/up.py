@@ -182,6 +182,14 @@ def stable_spec(settings: Settings, service: str, planned: Ports, before: Desire
     )
 
 
+def stand_in_spec(settings: Settings, service: str, planned: Ports) -> ProcessSpec:
+    """What serves while the stable process of a service is started anew; its arm is stable too."""
+    spec = stable_spec(settings, service, planned, Desired())
+    return service_spec(
+        settings, service, arm=STABLE, port=planned.stand_in, revision=spec.revision, name=f"{service}-stand-in"
+    )
+
+
 def code_digest(root: Path = ROOT / "services") -> str:
     """Changes when a file of the library or of a service does, so that `up` brings edited code into service."""
     files = sorted(path for pattern in ("*.py", "*.toml") for path in root.rglob(pattern))

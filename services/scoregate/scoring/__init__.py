@@ -17,6 +17,9 @@ from scoregate.events import Event
 from scoregate.features import FeatureRow
 from scoregate.telemetry.tracing import RequestTrace
 
+Clock = Callable[[], float]
+"""Returns seconds since the epoch."""
+
 
 class FeatureCode(Protocol):
     """A service's `features.py`: pure, the same in training and serving.

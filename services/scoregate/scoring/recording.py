@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from scoregate.features import FeatureRow, Status
 from scoregate.features.links import Alert
 from scoregate.hashing import KeyedHash
 from scoregate.ledger import Entry, Ledger
-from scoregate.scoring import Asked, Decided, FeatureCode
+from scoregate.scoring import Asked, Clock, Decided, FeatureCode
 from scoregate.scoring.reading import Seen
 from scoregate.telemetry import names
 from scoregate.telemetry.metrics import Metrics
@@ -28,10 +27,18 @@ class Recorder:
     """Writes decisions of one decider into the ledger, and counts those that are new."""
 
     def __init__(
-        self, decider: Decider, code: FeatureCode, ledger: Ledger, hashed: KeyedHash, metrics: Metrics, *, arm: str
+        self,
+        decider: Decider,
+        code: FeatureCode,
+        ledger: Ledger,
+        hashed: KeyedHash,
+        metrics: Metrics,
+        *,
+        arm: str,
+        clock: Clock,
     ) -> None:
         self._decider, self._ledger, self._hashed = decider, ledger, hashed
-        self._metrics, self._arm = metrics, arm
+        self._metrics, self._arm, self._clock = metrics, arm, clock
         self._artefact = decider.artefact
         self._alert: Callable[[ScoreRequest, FeatureRow, KeyedHash, float], Alert | None] = getattr(
             code, "alert", lambda *_: None
@@ -86,7 +93,7 @@ class Recorder:
 
     def _entry(self, asked: Asked, seen: Seen, judged: Judged, alert: Alert | None) -> Entry:
         request, decision = asked.request, judged.decision
-        decided_at = time.time()
+        decided_at = self._clock()
         decision_id = _time_ordered_id(decided_at)
         return Entry(
             decision_id=decision_id,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from scoregate.deciding import Decider
-from scoregate.errors import ScoregateError
+from scoregate.errors import ModelUnavailable, ScoregateError
 from scoregate.features import FeatureRow, FeatureSource
 from scoregate.hashing import KeyedHash
 from scoregate.ledger import Ledger
 from scoregate.models.artefact import Artefact
 from scoregate.policy import Policy
-from scoregate.scoring import Asked, Decided, FeatureCode
+from scoregate.scoring import Asked, Clock, Decided, FeatureCode
 from scoregate.scoring.reading import RequestReader, Seen
 from scoregate.scoring.recording import Recorder
 from scoregate.telemetry import names
@@ -32,11 +33,12 @@ class Scorer:
         metrics: Metrics,
         *,
         arm: str,
+        clock: Clock = time.time,
     ) -> None:
         self.hashed = hashed
         self._decider = Decider(artefact)
         self._reader = RequestReader(artefact.signature.plan, code, source, hashed)
-        self._recorder = Recorder(self._decider, code, ledger, hashed, metrics, arm=arm)
+        self._recorder = Recorder(self._decider, code, ledger, hashed, metrics, arm=arm, clock=clock)
 
     @property
     def policy(self) -> Policy:
@@ -56,10 +58,8 @@ class Scorer:
         if unknown := self._unknown(row):
             return await self._recorder.repeat_or_refuse(asked, unknown)
         seen = self._reader.seen(asked, row)
-        score: float | None = None
-        if not self._decider.is_blind(seen.ages):
-            with trace.stage(names.SPAN_MODEL):
-                score = float(self._decider.scores([seen.vector])[0])
+        with trace.stage(names.SPAN_MODEL):
+            (score,) = self._scores([seen])
         with trace.stage(names.SPAN_POLICY):
             judged = self._decider.decide(seen.vector, score, seen.notes)
         return await self._recorder.record(asked, seen, judged)
@@ -93,11 +93,14 @@ class Scorer:
         )
 
     def _scores(self, seen: Sequence[Seen | None]) -> list[float | None]:
-        """Return the score of each that a model can answer, by one call."""
+        """Return the score of each that a model can answer, by one call; None is for rules to decide."""
         scored = [i for i, one in enumerate(seen) if one and not self._decider.is_blind(one.ages)]
         found: list[float | None] = [None] * len(seen)
         if scored:
-            scores = self._decider.scores([one.vector for i in scored if (one := seen[i])])
+            try:
+                scores = self._decider.scores([one.vector for i in scored if (one := seen[i])])
+            except ModelUnavailable:
+                return found
             for i, score in zip(scored, scores.tolist(), strict=True):
                 found[i] = score
         return found

@@ -22,6 +22,7 @@ batching.py    the handler of many rows
 posting.py     the handler of posted events
 describing.py  the handlers of what is read
 health.py      ready, degraded, draining
+chaos.py       rehearsals of faults
 door.py        one request from its first byte to its last
 openapi.py     the document
 pulse.py       the heartbeat

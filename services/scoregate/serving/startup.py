@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scoregate.contract import Identifier, ScoreRequest
 from scoregate.errors import DependencyError, LedgerUnavailable, SignatureMismatch
+from scoregate.features import FeatureSource
 from scoregate.features.breaker import Breaker
 from scoregate.features.online import OnlineFeatures
 from scoregate.features.plan import FeaturePlan, compile_plan
@@ -18,14 +19,12 @@ from scoregate.ledger.checkpointing import Checkpointer
 from scoregate.ledger.cipher import FieldCipher
 from scoregate.ledger.opening import open_ledger
 from scoregate.models.artefact import Artefact, champion
-from scoregate.scoring import FeatureCode
+from scoregate.scoring import Clock, FeatureCode
 from scoregate.scoring.goldens import check_goldens
 from scoregate.scoring.scorer import Scorer
 from scoregate.settings import Settings
 from scoregate.streaming.relay import Relay
 from scoregate.telemetry.metrics import Metrics
-
-Clock = Callable[[], float]
 
 RETRY_S = 1.0
 """How often the ledger is tried while it cannot be opened."""
@@ -99,8 +98,11 @@ async def make_ready(
         complete_until_s=relay.sent_until_s,
     )
     hashed = KeyedHash.load(settings.hash_key_path)
-    breaker = Breaker(source)
-    scorer = Scorer(artefact, code, breaker, ledger, hashed, metrics, arm=settings.arm)
+    parts = _Parts(artefact, source, ledger)
+    if settings.chaos:
+        parts = _chaotic(parts, settings, service)
+    breaker = Breaker(parts.source)
+    scorer = Scorer(parts.artefact, code, breaker, parts.ledger, hashed, metrics, arm=settings.arm, clock=parts.clock)
     checkpoints = Checkpointer(
         settings.ledger(service),
         service,
@@ -110,7 +112,31 @@ async def make_ready(
     )
     checkpoints.start()
     await relay.settled()
-    return Ready(artefact, scorer, ledger, source, relay, request_type, breaker, degraded, checkpoints=checkpoints)
+    return Ready(
+        artefact, scorer, parts.ledger, source, relay, request_type, breaker, degraded, parts.clock, checkpoints
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a rehearsal of faults may break."""
+
+    artefact: Artefact
+    source: FeatureSource
+    ledger: Ledger
+    clock: Clock = time.time
+
+
+def _chaotic(parts: _Parts, settings: Settings, service: str) -> _Parts:
+    from scoregate.serving import chaos
+
+    switches = chaos.Switches(settings.chaos_file(service))
+    return _Parts(
+        replace(parts.artefact, forest=chaos.chaotic_forest(parts.artefact.forest, switches)),
+        chaos.ChaoticFeatures(parts.source, switches, settings.store_timeout_ms / 1000),
+        chaos.chaotic_ledger(parts.ledger, switches),
+        switches.clock,
+    )
 
 
 async def opened_ledger(

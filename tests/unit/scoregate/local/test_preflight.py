@@ -14,7 +14,14 @@ from scoregate.local.plan import Ports
 
 def planned(gateway: int) -> Ports:
     return Ports(
-        gateway=gateway, worker=20_996, metrics=20_998, problems=20_999, store=None, stable={"fraud": 20_997}, canary={}
+        gateway=gateway,
+        worker=20_996,
+        metrics=20_998,
+        problems=20_999,
+        stand_in=20_995,
+        store=None,
+        stable={"fraud": 20_997},
+        canary={},
     )
 
 
