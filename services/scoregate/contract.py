@@ -17,13 +17,16 @@ Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 cod
 AmountMinor = Annotated[int, Field(gt=0, le=1_000_000_000, description="Amount in minor units (cents), above 0.")]
 
 
-FARTHEST_S = 10**11
+EARLIEST_S = -62_135_596_800
+"""The year 1: no calendar here goes back further."""
+
+LATEST_S = 10**11
 """Seconds that are still taken for seconds: what is beyond them is milliseconds by mistake."""
 
 
 def _moment(value: Any) -> Any:
     """Read seconds since the epoch; refuse texts that lax parsing would take for them."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < FARTHEST_S:
+    if isinstance(value, int) and not isinstance(value, bool) and EARLIEST_S <= value < LATEST_S:
         return datetime.fromtimestamp(value, UTC)
     if isinstance(value, datetime) or (isinstance(value, str) and re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", value)):
         return value
@@ -33,9 +36,7 @@ def _moment(value: Any) -> Any:
 
 Moment = Annotated[
     AwareDatetime,
-    BeforeValidator(
-        _moment, json_schema_input_type=Annotated[int, Field(gt=-FARTHEST_S, lt=FARTHEST_S)] | AwareDatetime
-    ),
+    BeforeValidator(_moment, json_schema_input_type=Annotated[int, Field(ge=EARLIEST_S, lt=LATEST_S)] | AwareDatetime),
     Field(strict=False, description="Seconds since the epoch, or RFC 3339 with a time zone. Not in the future."),
 ]
 

@@ -9,8 +9,10 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 import toy
+from scoregate.contract import EARLIEST_S, LATEST_S, Moment
 from scoregate.errors import BadJson, InvalidFields, UnsupportedMedia
 from scoregate.serving import wire
 
@@ -175,3 +177,16 @@ def test_what_is_not_json_is_said_to_be_not_json(body: bytes) -> None:
     """Also what Python's own parser would let through."""
     with pytest.raises(BadJson):
         wire.decoded(body)
+
+
+@pytest.mark.parametrize("seconds", [EARLIEST_S - 1, LATEST_S, -(10**40), 10**40])
+def test_seconds_that_no_calendar_holds_are_refused_in_our_words(seconds: int) -> None:
+    """A library's message would repeat what it made of the value."""
+    with pytest.raises(ValidationError, match="must be seconds since the epoch"):
+        TypeAdapter(Moment).validate_json(str(seconds))
+
+
+@pytest.mark.parametrize("seconds", [EARLIEST_S, 0, LATEST_S - 1])
+def test_seconds_within_the_calendar_are_a_time(seconds: int) -> None:
+    """The bounds that the OpenAPI document says are those that hold."""
+    assert seconds == TypeAdapter(Moment).validate_json(str(seconds)).timestamp()
