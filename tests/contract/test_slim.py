@@ -58,7 +58,7 @@ from scoregate.telemetry.tracing import NoTracing
 async def score():
     settings = Settings(home=Path(sys.argv[1]), store_url=sys.argv[2], store_timeout_ms=5_000)
     metrics = Metrics("toy", "stable", CollectorRegistry())
-    ready = await make_ready("toy", toy.Request, toy.CODE, settings, metrics)
+    ready = await make_ready("toy", toy.Request, toy.CODE, settings, metrics, print)
     request = toy.Request.model_validate_json(toy.body())
     try:
         decided = await ready.scorer.decide(Asked(request, None, time.time(), NoTracing().begin(None, "", {})))

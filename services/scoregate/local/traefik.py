@@ -146,10 +146,11 @@ def shared_config(
                     }
                 },
                 # What a dying process was asked is asked again, POST too: one natural key is one decision, and one
-                # event's key one event, however often they come. More than once: the next turn may be a dead arm's too.
+                # event's key one event, however often they come. Many times, in 0.3 s at most: with requests in
+                # between, each turn may be the dead arm's again, until the health check has seen that it is dead.
                 "again": {
                     "retry": {
-                        "attempts": 4,
+                        "attempts": 8,
                         "initialInterval": "10ms",
                         # No service says 502: it is a connection that broke after the request was on its way.
                         "status": ["502"],

@@ -80,7 +80,9 @@ class Relay:
         however new its watermark is.
         """
         for swept in self._swept:
-            if swept.ended_s <= counted_until_s and swept.epochs.get(stream, epoch) == epoch:
+            # Where nothing was ever recorded for a stream, nothing can be lacking.
+            is_counted = stream not in swept.epochs or swept.ended_s <= counted_until_s
+            if is_counted and swept.epochs.get(stream, epoch) == epoch:
                 return swept.began_s
         return 0.0
 
