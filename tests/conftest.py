@@ -98,7 +98,7 @@ def stack_env(home: Path) -> dict[str, str]:
         "SCOREGATE_GATEWAY_PORT": str(gateway),
         "SCOREGATE_STORE_URL": f"redis://127.0.0.1:{store}/0",
         "SCOREGATE_BASE_PORT": str(free_block(100)),
-        "SCOREGATE_TRAIN_ROWS": "3000",
+        "SCOREGATE_TRAIN_ROWS": "8000",
         "SCOREGATE_ENV": "development",
     }
 

@@ -93,7 +93,7 @@ def home(docker_services: Any, ports: dict[str, int], tmp_path_factory: pytest.T
     env |= {
         "SCOREGATE_HOME": str(folder),
         "SCOREGATE_STORE_URL": f"redis://127.0.0.1:{ports['VALKEY_PORT']}/0",
-        "SCOREGATE_TRAIN_ROWS": "3000",
+        "SCOREGATE_TRAIN_ROWS": "8000",
     }
     engine.run(sys.executable, "-m", "scoregate", "features", "load", env=env, timeout_s=600)
     if not (folder / "models" / "fraud" / CHAMPION).exists():
