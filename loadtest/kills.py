@@ -23,20 +23,19 @@ import json
 import os
 import random
 import signal
-import socket
-import subprocess
 import sys
 import time
 import uuid
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+from ownstack import own_stack
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -46,7 +45,7 @@ from scoregate.features.plan import views
 from scoregate.features.windows import GRAIN_S, STRIDE
 from scoregate.hashing import KeyedHash
 from scoregate.local.state import read_status
-from scoregate.settings import ROOT, Settings
+from scoregate.settings import Settings
 from scoregate.streaming.keys import marker_key
 from scoregate.streaming.rows import RowFormat
 from scoregate.training import decided
@@ -318,39 +317,6 @@ class Trouble:
                 found.high += each.vector[place] > bisect_right(sent, each.decided_at)
 
 
-@contextlib.contextmanager
-def own_stack(home: Path) -> Iterator[Settings]:
-    """Run a stack in a home, on ports that are free."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    gateway, store = (one.getsockname()[1] for one in held)
-    for one in held:
-        one.close()
-    said = {
-        "HOME": str(home),
-        "GATEWAY_PORT": str(gateway),
-        "STORE_URL": f"redis://127.0.0.1:{store}/0",
-        "BASE_PORT": str(_free_block()),
-        "TRAIN_ROWS": "3000",
-        "ENV": "development",
-    }
-    env = {**os.environ, **{f"SCOREGATE_{name}": value for name, value in said.items()}}
-    command = [sys.executable, "-m", "scoregate"]
-    try:
-        subprocess.run([*command, "up"], env=env, cwd=ROOT, check=True, stdout=sys.stderr)
-        yield Settings(home=home, gateway_port=gateway, store_url=said["STORE_URL"], base_port=int(said["BASE_PORT"]))
-    finally:
-        subprocess.run([*command, "down"], env=env, cwd=ROOT, check=True, stdout=sys.stderr)
-
-
-def _free_block(size: int = 100) -> int:
-    for base in range(24_000, 31_000, size):
-        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
-            for port in range(base, base + size):
-                held.enter_context(socket.create_server(("127.0.0.1", port)))
-            return base
-    raise LookupError("no block of free ports")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--home", type=Path, required=True, help="state folder of a stack of its own")
@@ -364,8 +330,8 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     asked = _parser().parse_args()
     rounds = []
-    with own_stack(asked.home) as settings:
-        trouble = Trouble(settings, asked.seed)
+    with own_stack(asked.home) as own:
+        trouble = Trouble(own.settings, asked.seed)
         for harm in itertools.islice(itertools.cycle(asked.harm or HARMS), asked.rounds):
             rounds.append(trouble.round(harm))
             print(rounds[-1], file=sys.stderr, flush=True)
