@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from pydantic_core import from_json
+
 FACTS = "facts"
 """The stream of stated facts; every other stream is one that tiles count."""
 
@@ -37,6 +39,9 @@ class Effect(StrEnum):
     """Whether an earlier COUNT was bad is known now; a later label replaces an earlier one."""
     FACTS = "facts"
     """A newer statement about one entity."""
+
+
+_EFFECTS = {str(each): each for each in Effect}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +97,11 @@ class Event:
             ValueError: it is something else.
         """
         try:
-            said = json.loads(raw)
+            said = from_json(raw, allow_inf_nan=False)
             return cls(
                 said["service"],
                 said["stream"],
-                Effect(said["do"]),
+                _EFFECTS[said["do"]],
                 said["key"],
                 said["subject"],
                 said["at_us"],

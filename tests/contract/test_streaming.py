@@ -293,8 +293,8 @@ def test_new_entries_are_given_to_the_holder_of_the_lease_alone(redis: Any, sett
         append(redis, [second := payment(2)], first=2)
         keys = (events_key(PROJECT, STREAM), lease_key(PROJECT, STREAM, 0))
         group = worker.group_of(0, 1)
-        assert 0 == redis.eval(worker.READ, 2, *keys, "who had it", group, 10)
-        assert second.encode() in redis.eval(worker.READ, 2, *keys, "somebody", group, 10)[0][1][0][1]
+        assert 0 == redis.eval(worker.READ, 2, *keys, "who had it", group, 10, ">")
+        assert second.encode() in redis.eval(worker.READ, 2, *keys, "somebody", group, 10, ">")[0][1][0][1]
         assert 1 == counted(redis)
         wait_for(lambda: counted(redis) == 2, "what a holder was given who died is lost")
 

@@ -33,12 +33,13 @@ _varint = lru_cache(maxsize=100_000)(varint)
 _REVERSED: Final = 1
 _BAD: Final = 2
 _INT64: Final = b"\x20"
+_LAST: Final = "last_event_us"
 
 
 class Tiles:
     """One entity's tiles. `changes` returns the features that are not yet as stored."""
 
-    __slots__ = ("_dirty", "_grains", "_marks", "_parties", "last_event_us")
+    __slots__ = ("_grains", "_marks", "_marks_changed", "_parties", "_time_changed", "last_event_us")
 
     def __init__(self, stored: Mapping[str, bytes | None] | None = None, *, parties: bool) -> None:
         """Begin with what is stored: Feast's bytes by feature, and MARKS.
@@ -47,12 +48,13 @@ class Tiles:
             ValueError: the bytes are not those of tiles.
         """
         stored = stored or {}
-        self._grains = {name: _Grain(name, stored.get(name)) for name in GRAIN_S}
-        self._parties = {grain: _Parties(grain, stored.get(name)) for grain, name in PARTY_LISTS.items() if parties}
+        self._grains = [_Grain(name, stored.get(name)) for name in GRAIN_S]
+        lists = [(grain, PARTY_LISTS[grain.name]) for grain in self._grains if parties and grain.name in PARTY_LISTS]
+        self._parties = [_Parties(name, grain, stored.get(name)) for grain, name in lists]
         self._marks = _read_marks(stored.get(MARKS))
-        last = stored.get("last_event_us")
+        last = stored.get(_LAST)
         self.last_event_us: int = Value.FromString(last).int64 if last else 0
-        self._dirty: set[str] = set()
+        self._time_changed = self._marks_changed = False
 
     def count(self, at_us: int, amount_minor: int, party: int | None) -> bool:
         """Add an event; return whether it was young enough for a tile to be kept."""
@@ -79,31 +81,30 @@ class Tiles:
     def changes(self) -> dict[str, bytes]:
         """Return what differs from what is stored, as it is to be stored; from then on it counts as stored."""
         out: dict[str, bytes] = {}
-        for name in self._dirty:
-            if name in self._grains:
-                out[name] = self._grains[name].encode()
-            elif name == MARKS:
-                out[name] = self._encode_marks()
-            elif name == "last_event_us":
-                out[name] = _INT64 + varint(self.last_event_us)
-            else:
-                out[name] = self._parties[name.split("_")[0] + "s"].encode()
-        self._dirty.clear()
+        for part in self._lists():
+            if part.changed:
+                out[part.name] = part.encode()
+                part.changed = False
+        if self._time_changed:
+            out[_LAST] = _INT64 + varint(self.last_event_us)
+        if self._marks_changed:
+            out[MARKS] = self._encode_marks()
+        self._time_changed = self._marks_changed = False
         return out
 
     def all(self) -> dict[str, bytes]:
         """Return every feature as it is to be stored, and MARKS if there are any."""
-        self._dirty |= {*self._grains, *(PARTY_LISTS[grain] for grain in self._parties), "last_event_us"}
-        if self._marks:
-            self._dirty.add(MARKS)
+        for part in self._lists():
+            part.changed = True
+        self._time_changed, self._marks_changed = True, bool(self._marks)
         return self.changes()
 
     def _add(self, at_us: int, party: int | None, count: int, amount: int, square: int, fraud: int) -> bool:
         if at_us > self.last_event_us and count > 0:
             self.last_event_us = at_us
-            self._dirty.add("last_event_us")
+            self._time_changed = True
         landed = False
-        for name, grain in self._grains.items():
+        for grain in self._grains:
             if grain.begins_us <= at_us < grain.ends_us:
                 # Nearly always; without a call.
                 tile = grain.open
@@ -111,16 +112,16 @@ class Tiles:
                 tile[2] += amount
                 tile[3] += square
                 tile[4] += fraud
-            elif not grain.add(at_us // grain.width_us, count, amount, square, fraud):
-                continue
-            self._dirty.add(name)
-            landed = True
+                grain.changed = landed = True
+            elif grain.add(at_us // grain.width_us, count, amount, square, fraud):
+                landed = True
         if party is not None:
-            for name, pairs in self._parties.items():
-                grain = self._grains[name]
-                if pairs.add(at_us // grain.width_us, party, grain.newest):
-                    self._dirty.add(PARTY_LISTS[name])
+            for pairs in self._parties:
+                pairs.add(at_us // pairs.grain.width_us, party)
         return landed
+
+    def _lists(self) -> list[_Grain | _Parties]:
+        return [*self._grains, *self._parties]
 
     def _mark(self, subject: int) -> tuple[int, int]:
         _, bits, known_us = self._marks.get(subject, (0, 0, 0))
@@ -128,10 +129,10 @@ class Tiles:
 
     def _set_mark(self, subject: int, at_us: int, bits: int, known_us: int) -> None:
         self._marks[subject] = (at_us // 86_400_000_000, bits, known_us)
-        self._dirty.add(MARKS)
+        self._marks_changed = True
 
     def _encode_marks(self) -> bytes:
-        oldest = self._grains["days"].newest - KEPT["days"]
+        oldest = self._grains[-1].open[0] - KEPT["days"]
         self._marks = {subject: mark for subject, mark in self._marks.items() if mark[0] > oldest}
         return b"".join(_MARK.pack(subject, *mark) for subject, mark in sorted(self._marks.items()))
 
@@ -139,21 +140,33 @@ class Tiles:
 class _Grain:
     """The tiles of one grain, ascending: index and bytes of each closed one, and the newest as numbers."""
 
-    __slots__ = ("_cells", "_indices", "_kept", "_prefix", "begins_us", "ends_us", "open", "width_us")
+    __slots__ = (
+        "_cells",
+        "_indices",
+        "_kept",
+        "_prefix",
+        "begins_us",
+        "changed",
+        "ends_us",
+        "name",
+        "open",
+        "width_us",
+    )
 
     def __init__(self, name: str, stored: bytes | None) -> None:
-        numbers = _decoded(stored, STRIDE)
+        self.name, self.changed = name, False
         self._kept = KEPT[name]
         self.width_us = GRAIN_S[name] * 1_000_000
-        self._cells: list[bytes] = _CELLS.findall(packed_int64s(stored or b""))
-        self._indices = numbers[::STRIDE]
-        del self._cells[-1:]
-        self._begin(numbers[-STRIDE:] or [0, 0, 0, 0, 0])
-
-    @property
-    def newest(self) -> int:
-        """Index of the newest tile; 0 without any."""
-        return self.open[0]
+        self._indices: list[int] = []
+        self._cells: list[bytes] = []
+        tile = [0, 0, 0, 0, 0]
+        if stored:
+            numbers = _decoded(stored, STRIDE)
+            self._indices = numbers[::STRIDE]
+            self._cells = _CELLS.findall(packed_int64s(stored))
+            del self._cells[-1:]
+            tile = numbers[-STRIDE:] or tile
+        self._begin(tile)
 
     def _begin(self, tile: list[int]) -> None:
         """Open a tile: what falls between `begins_us` and `ends_us` is added to it by whoever looks."""
@@ -164,6 +177,9 @@ class _Grain:
     def add(self, index: int, count: int, amount: int, square: int, fraud: int) -> bool:
         """Add to a tile other than the open one, made where there is none; return whether it is still kept."""
         tile = self.open
+        if index <= tile[0] - self._kept:
+            return False
+        self.changed = True
         if index > tile[0]:
             if tile[0]:
                 self._cells.append(self._closed())
@@ -173,8 +189,6 @@ class _Grain:
             if gone:
                 del self._indices[:gone], self._cells[:gone]
             return True
-        if index <= tile[0] - self._kept:
-            return False
         place = bisect_left(self._indices, index)
         if self._indices[place] == index:
             _, *before = _decoded(int64_list(self._cells[place]), STRIDE)
@@ -187,7 +201,7 @@ class _Grain:
 
     def _closed(self) -> bytes:
         _, count, amount, square, fraud = self.open
-        return b"".join((self._prefix, varint(count), varint(amount), varint(square), varint(fraud)))
+        return b"".join((self._prefix, _varint(count), varint(amount), varint(square), _varint(fraud)))
 
     def encode(self) -> bytes:
         return int64_list(b"".join(self._cells) + self._closed() if self.open[0] else b"")
@@ -196,28 +210,36 @@ class _Grain:
 class _Parties:
     """Distinct parties by tile, up to DISTINCT_CAP + 1 of each: index, id and bytes of a pair, ascending by index."""
 
-    __slots__ = ("_ids", "_indices", "_kept", "_pairs")
+    __slots__ = ("_ids", "_indices", "_kept", "_latest", "_members", "_pairs", "changed", "grain", "name")
 
-    def __init__(self, grain: str, stored: bytes | None) -> None:
+    def __init__(self, name: str, grain: _Grain, stored: bytes | None) -> None:
+        self.name, self.grain, self.changed = name, grain, False
+        self._kept = KEPT[grain.name]
         numbers = _decoded(stored, 2)
-        self._kept = KEPT[grain]
         self._indices, self._ids = numbers[::2], numbers[1::2]
-        self._pairs: list[bytes] = _PAIRS.findall(packed_int64s(stored or b""))
+        self._pairs: list[bytes] = _PAIRS.findall(packed_int64s(stored)) if stored else []
+        # Whom the tile that was last added to has: nearly always it is asked again.
+        self._latest = 0
+        self._members: set[int] = set()
 
-    def add(self, index: int, party: int, newest: int) -> bool:
-        """Add a party to a tile; return whether that changed anything."""
+    def add(self, index: int, party: int) -> None:
+        """Add a party to a tile that is still kept."""
+        newest = self.grain.open[0]
         if index <= newest - self._kept:
-            return False
+            return
         end = bisect_right(self._indices, index)
-        begin = bisect_left(self._indices, index, 0, end)
-        if end - begin > DISTINCT_CAP or party in self._ids[begin:end]:
-            return False
+        if index != self._latest:
+            self._latest = index
+            self._members = set(self._ids[bisect_left(self._indices, index, 0, end) : end])
+        if party in self._members or len(self._members) > DISTINCT_CAP:
+            return
+        self.changed = True
+        self._members.add(party)
         self._indices.insert(end, index)
         self._ids.insert(end, party)
         self._pairs.insert(end, _varint(index) + _varint(party))
         if gone := bisect_left(self._indices, newest - self._kept + 1):
             del self._indices[:gone], self._ids[:gone], self._pairs[:gone]
-        return True
 
     def encode(self) -> bytes:
         return int64_list(b"".join(self._pairs))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import mmh3
@@ -129,6 +130,7 @@ _NO_TIME: Final = -(2**63)
 """How Feast writes a null time: whole seconds have no room for one."""
 
 _SMALL: Final = 1 << 14
+_MASK_64: Final = (1 << 64) - 1
 _VARINTS: Final = [bytes([n]) if n < 128 else bytes([n & 0x7F | 0x80, n >> 7]) for n in range(_SMALL)]
 _BEGINNINGS: Final = [bytes([n & 0x7F | 0x80, n >> 7 | 0x80]) for n in range(_SMALL)]
 _INT64_LIST: Final = b"\x72"
@@ -216,13 +218,13 @@ def encode_value(value: Any, dtype: str) -> bytes:
 
 def varint(value: int) -> bytes:
     """Encode an integer as protobuf does in an int64 field; a negative one takes ten bytes."""
-    if value < 0:
-        value += 1 << 64
-    if value < _SMALL:
+    if 0 <= value < _SMALL:
         return _VARINTS[value]
-    if value < _SMALL * _SMALL:
-        return _BEGINNINGS[value % _SMALL] + _VARINTS[value // _SMALL]
-    return _BEGINNINGS[value % _SMALL] + varint(value // _SMALL)
+    value &= _MASK_64
+    rest = value >> 14
+    if rest < _SMALL:
+        return _BEGINNINGS[value & 0x3FFF] + _VARINTS[rest]
+    return _BEGINNINGS[value & 0x3FFF] + varint(rest)
 
 
 def int64_list(packed: bytes) -> bytes:
@@ -256,5 +258,11 @@ def decode_timestamp_s(raw: bytes) -> float:
 def encode_timestamp(at_us: int) -> bytes:
     """Encode a row's time from microseconds since the epoch: a protobuf Timestamp."""
     seconds, micros = divmod(at_us, 1_000_000)
-    encoded = b"\x08" + varint(seconds) if seconds else b""
+    encoded = _encoded_seconds(seconds)
     return encoded + b"\x10" + varint(micros * 1_000) if micros else encoded
+
+
+@lru_cache(maxsize=10_000)
+def _encoded_seconds(seconds: int) -> bytes:
+    # The same seconds come all the time.
+    return b"\x08" + varint(seconds) if seconds else b""

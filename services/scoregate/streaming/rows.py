@@ -45,6 +45,8 @@ class RowFormat:
     time: bytes
     fields: Mapping[str, bytes]
     packed: Mapping[str, bytes]
+    packed_version: bytes
+    packed_time: bytes
     """Fields as they go to the store, so that a row is packed by joining."""
 
     @classmethod
@@ -60,6 +62,8 @@ class RowFormat:
             encoding.timestamp_key(view.name),
             fields,
             {name: packed(key) for name, key in fields.items()},
+            packed(encoding.version_key(view.name)),
+            packed(encoding.timestamp_key(view.name)),
         )
 
     def key(self, entity: str) -> bytes:
@@ -80,12 +84,14 @@ class RowFormat:
     ) -> bytes:
         """The command, packed, that writes values if the version is still `before`; it answers 1, or else 0."""
         parts = [
-            b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n" % (2 * len(values) + 9, sha),
-            *(packed(key), packed(self.version), packed(before), packed(after), packed(self.time), packed(time)),
+            b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n$%d\r\n%b\r\n%b$%d\r\n%b\r\n$%d\r\n%b\r\n%b$%d\r\n%b\r\n"
+            % (
+                *(2 * len(values) + 9, sha, len(key), key, self.packed_version, len(before), before),
+                *(len(after), after, self.packed_time, len(time), time),
+            )
         ]
         for name, value in values.items():
-            parts.append(self.packed[name])
-            parts.append(packed(value))
+            parts.append(b"%b$%d\r\n%b\r\n" % (self.packed[name], len(value), value))
         return b"".join(parts)
 
 

@@ -52,12 +52,12 @@ return 1
 """KEYS: lease, its last holder. ARGV: token, ms. Returns 0 if somebody else has it, 2 if nobody else had it since."""
 READ: Final = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-return redis.call('XREADGROUP', 'GROUP', ARGV[2], 'worker', 'COUNT', ARGV[3], 'STREAMS', KEYS[1], '>')
+return redis.call('XREADGROUP', 'GROUP', ARGV[2], 'worker', 'COUNT', ARGV[3], 'STREAMS', KEYS[1], ARGV[4])
 """
-"""Gives new entries to the holder of the lease alone: what somebody else is given and does not live to apply could not
+"""Gives entries to the holder of the lease alone: what somebody else is given and does not live to apply could not
 be applied any more once the holder has gone on.
 
-KEYS: stream, lease. ARGV: token, group, how many. Returns 0 if somebody else has the lease."""
+KEYS: stream, lease. ARGV: token, group, how many, after which ('>': new ones). Returns 0 if somebody else has it."""
 SET_IN: Final = """
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
 return redis.call('HSET', KEYS[2], unpack(ARGV, 2))
@@ -70,6 +70,8 @@ RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.cal
 
 _KNOWN_AT_ONCE: Final = (Effect.COUNT, Effect.FACTS)
 
+_Given = tuple[bytes, list[bytes] | None]
+"""An entry as the store gives it: id, and names and values one after the other; None for one that was trimmed away."""
 Rebuild = Callable[[str], bool]
 """Fills the rows of a stream anew and sets its marker; does nothing, and returns False, if somebody else has."""
 
@@ -213,14 +215,10 @@ class StreamWorker:
 
     def _redo(self) -> None:
         """Apply what was delivered and not acknowledged, for as long as the lease is ours."""
-        after: Any = "0"
-        while (entries := self._given(after)) and self._hold_lease():
+        after = b"0"
+        while self._hold_lease() and (entries := self._read(after)):
             self._apply(entries)
             after = entries[-1][0]
-
-    def _given(self, after: Any) -> list[Any]:
-        answer = self._redis.xreadgroup(self._group, "worker", {self._events: after}, count=AT_ONCE)
-        return answer[0][1] if answer else []
 
     # One turn
 
@@ -232,7 +230,9 @@ class StreamWorker:
         if entries is None:
             self._renewed_s = 0.0
             return
-        self._apply(entries)
+        if entries:
+            self._apply(entries)
+            self._seen = entries[-1][0]
         self.caught_up = len(entries) < AT_ONCE
         until_us = asked_us if self.caught_up else order_of(entries[-1][0])[0] * 1_000
         said = ("shards", self._shards, f"watermark_us:{self._shard}", until_us)
@@ -243,18 +243,15 @@ class StreamWorker:
                 self._keep(kept)
         self._trim()
 
-    def _read(self) -> list[Any] | None:
-        """Return what is new, or None if somebody else has the lease."""
-        answer = self._redis.eval(READ, 2, self._events, self._lease, self._token, self._group, AT_ONCE)
+    def _read(self, after: bytes = b">") -> list[_Given] | None:
+        """Return what is new, or was given after an entry and not acknowledged; None if somebody else has the lease."""
+        asked = (self._token, self._group, AT_ONCE, after)
+        answer = self._redis.eval(READ, 2, self._events, self._lease, *asked)
         if not answer:
             return [] if answer is None else None
-        entries = [(at, dict(zip(parts[::2], parts[1::2], strict=True))) for at, parts in answer[0][1]]
-        self._seen = entries[-1][0]
-        return entries
+        return answer[0][1]  # type: ignore[no-any-return]
 
-    def _apply(self, entries: list[Any]) -> None:
-        if not entries:
-            return
+    def _apply(self, entries: list[_Given]) -> None:
         decoded = [found for at, fields in entries if (found := self._decode(at, fields))]
         wanted = [(order, at, event) for at, _, event in decoded if (order := order_of(at)) > self._counted_until]
         done = self._applier.apply(wanted)
@@ -272,13 +269,14 @@ class StreamWorker:
         else:
             self._redis.xack(self._events, self._group, *(at for at, _ in entries))
 
-    def _decode(self, at: bytes, fields: Any) -> tuple[bytes, Outgoing, Event] | None:
+    def _decode(self, at: bytes, parts: list[bytes] | None) -> tuple[bytes, Outgoing, Event] | None:
+        fields: dict[Any, Any] = dict(zip(parts[::2], parts[1::2], strict=True)) if parts else {}
         try:
             event = Event.decode(fields[b"e"])
             return at, Outgoing(event.stream, fields[b"w"].decode(), int(fields[b"n"]), fields[b"e"]), event
         except (ValueError, KeyError, TypeError) as problem:
             # It will never be readable: kept aside, so that it holds up nothing and is not lost.
-            self._redis.xadd(self._rejected, {"id": at, **(fields or {})}, maxlen=10_000, approximate=True)
+            self._redis.xadd(self._rejected, {"id": at, **fields}, maxlen=10_000, approximate=True)
             self._redis.xack(self._events, self._group, at)
             self._metrics.rejected(self.stream)
             self._log.event("events.rejected", stream=self.stream, entry=at.decode(), error=str(problem))
