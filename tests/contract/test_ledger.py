@@ -225,6 +225,24 @@ def test_a_refused_request_leaves_its_group_unharmed(opened: Opener) -> None:
     assert ([Appended, Appended, KeyReused, Appended], 3) == using(opened, story)
 
 
+def test_many_at_once_end_as_one_by_one(opened: Opener) -> None:
+    """Decisions that are appended together: each its own, what is refused in its place, the events of the others."""
+
+    async def story(ledger: Ledger) -> tuple[list[type], list[bool], int, list[Outgoing]]:
+        group = [entry(1), entry(1), entry(3, natural_key="txn-1"), *(entry(number) for number in range(4, 400))]
+        ended = await ledger.append_all([(one, event(at)) for at, one in enumerate(group)])
+        replayed = [one.replayed for one in ended if isinstance(one, Appended)]
+        assert [] == await ledger.append_all([])
+        return [type(one) for one in ended[:4]], replayed[:3], await ledger.count(), await waiting(ledger)
+
+    kinds, replayed, count, outgoing = using(opened, story)
+    keys = [Event.decode(one.payload).key for one in outgoing]
+
+    assert [Appended, Appended, KeyReused, Appended] == kinds
+    assert ([False, True, False], 397) == (replayed, count)
+    assert ["count:txn-0", *(f"count:txn-{at}" for at in range(3, 399))] == keys
+
+
 def test_a_decision_id_is_taken_once(opened: Opener) -> None:
     """A second entry under one decision id is not acknowledged, and the others of its group are."""
 

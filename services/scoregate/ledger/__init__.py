@@ -4,6 +4,7 @@ entry.py      canonical bytes, commitments of personal fields, the hash that cha
 sqlite.py     embedded default: one file per service, group commit, write-ahead log; sqlite_*.py are its parts
 postgres.py   the same in a database that replicas share; postgres_*.py are its parts
 memory.py     the same port in memory, for tests
+forwarding.py a ledger in front of another: encrypted.py, segment.py
 archive.py    the second port: to verify, search, export and forget
 
 An entry holds what re-derives the decision bit for bit: vector, ages, digests of model and policy, the answer's bytes.
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from scoregate.errors import ScoregateError
 from scoregate.events import Event, Outgoing
 
 
@@ -50,6 +52,10 @@ class Entry:
     trace_id: str
     event_at: float
     decided_at: float
+
+
+Decision = tuple[Entry, Event | None]
+"""An entry, and the event that it is to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,14 @@ class Ledger(Protocol):
             ValueError: what was given is another service's, or has a number or text that no store keeps.
             KeyReused: the key was used with another request, or its answer has been forgotten.
             LedgerUnavailable: the entry could not be made durable; nothing was acknowledged.
+        """
+        ...
+
+    async def append_all(self, decisions: Sequence[Decision]) -> list[Appended | ScoregateError]:
+        """Append each as `append` would, in their order; return what became of each, what it would raise in its place.
+
+        Raises:
+            ValueError: one of them is another service's, or has a number or text that no store keeps.
         """
         ...
 

@@ -1,15 +1,18 @@
-r"""Vector and answer of an entry, encrypted at rest with AES-256-GCM.
+r"""Vector and answer of an entry and the columns of an event, encrypted at rest with AES-256-GCM.
 
     value = "\0scoregate-encrypted-1\n" | key id, 4 bytes | nonce, 12 bytes | ciphertext with its tag
 
-Decision id and name of the field are authenticated, so that no value passes for another one.
+Decision id (of an event, its key) and name of the field are authenticated, so that no value passes for another one.
+An event's columns become one column, `ENCRYPTED_ROW`, with the value in base64.
 The key file has a key of 32 bytes per line, in hex: the last one encrypts, each decrypts. Without the file nothing is
 encrypted, and what was written before there was a key is read as it is.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -20,10 +23,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from scoregate.errors import ArtefactError, LedgerUnavailable
+from scoregate.events import Event
 from scoregate.ledger import Entry, Recorded
 
 MAGIC = b"\0scoregate-encrypted-1\n"
 FIELDS = ("vector", "answer")
+ENCRYPTED_ROW = "scoregate-encrypted"
 KEY_BYTES, ID_BYTES, NONCE_BYTES = 32, 4, 12
 
 
@@ -61,6 +66,20 @@ class FieldCipher:
             answer=self._encrypt(entry.answer, id_, "answer"),
         )
 
+    def encrypted_event(self, event: Event) -> Event:
+        """Return an event whose columns cannot be read; key, times and label stay plain."""
+        if self._last is None or not event.row:
+            return event
+        row = self._encrypt(json.dumps(dict(event.row), allow_nan=False, ensure_ascii=False).encode(), event.key, "row")
+        return replace(event, row={ENCRYPTED_ROW: b64encode(row).decode()})
+
+    def decrypted_event(self, event: Event) -> Event:
+        """Return an event as it was before `encrypted_event`. Raises as `decrypted` does."""
+        if ENCRYPTED_ROW not in event.row:
+            return event
+        row = self.decrypt(b64decode(event.row[ENCRYPTED_ROW]), event.key, "row")
+        return replace(event, row=json.loads(row))
+
     def decrypted(self, recorded: Recorded) -> Recorded:
         """Return an entry as it was before `encrypted`; its commitments and hash are those of what is stored.
 
@@ -71,31 +90,31 @@ class FieldCipher:
         vector, answer = (self.decrypt(getattr(entry, name), entry.decision_id, name) for name in FIELDS)
         return replace(recorded, entry=replace(entry, vector=vector, answer=answer))
 
-    def decrypt(self, value: bytes, decision_id: str, name: str) -> bytes:
+    def decrypt(self, value: bytes, of: str, name: str) -> bytes:
         """Return one field's value. Raises as `decrypted` does."""
         if not value.startswith(MAGIC):
             return value
         key_id, rest = value[len(MAGIC) :][:ID_BYTES], value[len(MAGIC) + ID_BYTES :]
         if key_id not in self._keys:
-            raise LedgerUnavailable(f"{name} of the decision is encrypted with key {key_id.hex()}, which is not there")
+            raise LedgerUnavailable(f"{name} is encrypted with key {key_id.hex()}, which is not there")
         try:
-            return self._keys[key_id].decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], _about(decision_id, name))
+            return self._keys[key_id].decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], _about(of, name))
         except InvalidTag as problem:
-            raise LedgerUnavailable(f"{name} of the decision is not what was encrypted") from problem
+            raise LedgerUnavailable(f"{name} is not what was encrypted") from problem
 
-    def _encrypt(self, value: bytes, decision_id: str, name: str) -> bytes:
+    def _encrypt(self, value: bytes, of: str, name: str) -> bytes:
         if self._last is None or not value:
             return value
         nonce = os.urandom(NONCE_BYTES)
-        return MAGIC + self._last + nonce + self._keys[self._last].encrypt(nonce, value, _about(decision_id, name))
+        return MAGIC + self._last + nonce + self._keys[self._last].encrypt(nonce, value, _about(of, name))
 
 
 PLAIN = FieldCipher([])
 """Encrypts nothing, and decrypts nothing either."""
 
 
-def _about(decision_id: str, name: str) -> bytes:
-    return f"{decision_id}\0{name}".encode()
+def _about(of: str, name: str) -> bytes:
+    return f"{of}\0{name}".encode()
 
 
 def _id(key: bytes) -> bytes:

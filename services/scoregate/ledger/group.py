@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
-from scoregate.errors import KeyReused, LedgerUnavailable
+from scoregate.errors import KeyReused, LedgerUnavailable, ScoregateError
 from scoregate.events import Event, Outgoing
-from scoregate.ledger import Appended
+from scoregate.ledger import Appended, Decision, Entry
 from scoregate.ledger.entry import Earlier, Sealed, asked, keys, link, replay
 
 Pair = tuple[str, str]
@@ -40,12 +40,46 @@ class Posted:
         return cls(event.stream, event.key, event.encode())
 
 
+class Places:
+    """What becomes of many that are awaited together: one future in place of as many tasks."""
+
+    __slots__ = ("_found", "_left", "future")
+
+    def __init__(self, future: asyncio.Future[list[Any]], count: int) -> None:
+        self.future = future
+        self._found: list[Any] = [None] * count
+        self._left = count
+
+    def take(self, at: int, found: Any) -> None:
+        self._found[at] = found
+        self._left -= 1
+        if not self._left and not self.future.done():
+            self.future.set_result(self._found)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One of many: a future, as far as its writer is concerned."""
+
+    places: Places
+    at: int
+
+    def done(self) -> bool:
+        return self.places.future.done()
+
+    def set_result(self, found: Any) -> None:
+        self.places.take(self.at, found)
+
+    def set_exception(self, problem: Exception) -> None:
+        self.places.take(self.at, problem)
+
+
 class Waiting(NamedTuple):
     """What is to be written whole or not at all: an entry with its event, or a list of posted events."""
 
     sealed: Sealed | None
     posted: Sequence[Posted]
-    future: asyncio.Future[Any]
+    future: asyncio.Future[Any] | Place
 
     @property
     def rows(self) -> int:
@@ -113,6 +147,17 @@ def chained(
                 done.used.append((pair, decision))
     done.head = (seq, last)
     return done
+
+
+async def each(
+    append: Callable[[Entry, Event | None], Awaitable[Appended]], decisions: Sequence[Decision]
+) -> list[Appended | ScoregateError]:
+    """Append one by one, at once."""
+    found = await asyncio.gather(*(append(*decision) for decision in decisions), return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException) and not isinstance(one, ScoregateError):
+            raise one
+    return cast("list[Appended | ScoregateError]", found)
 
 
 def due(group: Sequence[Waiting], decided: Sequence[Decided]) -> list[Sequence[Posted]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 
-from scoregate.errors import LedgerUnavailable
+from scoregate.errors import LedgerUnavailable, ScoregateError
 from scoregate.events import Event, Outgoing
-from scoregate.ledger import Appended, Broken, Entry, Recorded
+from scoregate.ledger import Appended, Broken, Decision, Entry, Recorded
 from scoregate.ledger.entry import GENESIS, Earlier, first_broken, keys, link, replay, seal
+from scoregate.ledger.group import each
 
 
 class MemoryOutbox:
@@ -50,6 +51,9 @@ class MemoryLedger:
         if not appended.replayed:
             self._post(events, payloads)
         return appended
+
+    async def append_all(self, decisions: Sequence[Decision]) -> list[Appended | ScoregateError]:
+        return await each(self.append, decisions)
 
     async def record(self, events: Sequence[Event]) -> list[bool]:
         self._check(*events)

@@ -10,16 +10,17 @@ from typing import Any, Self
 
 import asyncpg
 
-from scoregate.errors import LedgerUnavailable
+from scoregate.errors import LedgerUnavailable, ScoregateError
 from scoregate.events import Event, Outgoing
-from scoregate.ledger import Appended, Broken, Entry, Recorded
+from scoregate.ledger import Appended, Broken, Decision, Entry, Recorded
 from scoregate.ledger.archive import broken_chains
 from scoregate.ledger.entry import Sealed, seal
-from scoregate.ledger.group import Pair, Posted, Waiting
+from scoregate.ledger.group import Pair, Posted, Waiting, each
 from scoregate.ledger.postgres_archive import PostgresArchive
 from scoregate.ledger.postgres_rows import ONE, PERSONAL_FIELDS
 from scoregate.ledger.postgres_writer import Outcome, PostgresWriter, session
 from scoregate.ledger.rows import recorded_of
+from scoregate.randomness import Randomness
 
 READERS = 4
 """Most connections of one process that read; they are opened when they are needed."""
@@ -47,6 +48,7 @@ class PostgresLedger:
         self._readers: asyncpg.Pool | None = None
         self._waiting_rows = 0
         self._sent: dict[Pair, int] = {}
+        self._salts = Randomness()
         self._closed = True
 
     @classmethod
@@ -90,8 +92,11 @@ class PostgresLedger:
         events = [event] if event else []
         self._check(entry, *events)
         _check_texts(entry.decision_id, entry.natural_key, entry.idempotency_key or "", entry.request_digest)
-        appended: Appended = await self._write(seal(entry), events)
+        appended: Appended = await self._write(seal(entry, self._salts), events)
         return appended
+
+    async def append_all(self, decisions: Sequence[Decision]) -> list[Appended | ScoregateError]:
+        return await each(self.append, decisions)
 
     async def record(self, events: Sequence[Event]) -> list[bool]:
         self._check(*events)
@@ -161,10 +166,11 @@ class PostgresLedger:
     async def _write(self, sealed: Sealed | None, events: Sequence[Event]) -> Any:
         _check_texts(*(text for event in events for text in (event.key, event.stream)))
         # Encoded here, where an event that has no bytes is an error of its caller alone.
-        waiting = Waiting(sealed, [Posted.of(event) for event in events], self._loop.create_future())
+        future: asyncio.Future[Any] = self._loop.create_future()
+        waiting = Waiting(sealed, [Posted.of(event) for event in events], future)
         self._waiting_rows += waiting.rows
         self._writer.put(waiting)
-        return await waiting.future
+        return await future
 
     def _settle(self, group: Sequence[Waiting], outcomes: Sequence[Outcome], outgoing: Sequence[Outgoing]) -> None:
         self._waiting_rows -= sum(waiting.rows for waiting in group)

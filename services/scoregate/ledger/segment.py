@@ -6,17 +6,18 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self
 
-from scoregate.errors import KeyReused, LedgerUnavailable
-from scoregate.events import Event, Outgoing
-from scoregate.ledger import Appended, Broken, Entry, Ledger, Recorded
+from scoregate.errors import KeyReused, LedgerUnavailable, ScoregateError
+from scoregate.events import Event
+from scoregate.ledger import Appended, Decision, Entry, Ledger
 from scoregate.ledger.entry import Earlier, keys, replay, seal
-from scoregate.ledger.group import Key, Pair
+from scoregate.ledger.forwarding import ForwardingLedger
+from scoregate.ledger.group import Key, each
 from scoregate.ledger.segment_file import Held, SegmentFile, adopted
 
 log = logging.getLogger(__name__)
@@ -45,13 +46,15 @@ class Claim:
     file: SegmentFile | None = None
 
 
-class SegmentedLedger:
+class SegmentedLedger(ForwardingLedger):
     """Wraps a ledger; `await start()` before use, and after `inner`'s own start, even where that failed.
 
     With `accept` decisions go to a segment in `folder` when the store is down, up to `limit_bytes`; without, they are
     refused. In both cases what dead processes left in `folder` is drained.
     To accept is to promise that no other process decides the same keys meanwhile, and that the store need not be asked
     about earlier ones; where that turns out wrong both decisions are kept, see `CONFLICT`.
+    Posted events are never held: whoever posts them can wait, and asks which are new. Events of held decisions are told
+    when they reach the store: that is where they get their numbers.
     `retry_s` is how often the store is tried.
     """
 
@@ -65,7 +68,7 @@ class SegmentedLedger:
         limit_bytes: int = 64 << 20,
         retry_s: float = 1.0,
     ) -> None:
-        self.inner = inner
+        self.inner: Remote = inner
         self.service = service
         self.conflicts = 0
         self._folder = folder
@@ -113,15 +116,6 @@ class SegmentedLedger:
     def is_down(self) -> bool:
         return self.inner.is_down
 
-    @property
-    def on_outgoing(self) -> Callable[[Sequence[Outgoing]], None] | None:
-        """Events of held decisions are told when they reach the store: that is where they get their numbers."""
-        return self.inner.on_outgoing
-
-    @on_outgoing.setter
-    def on_outgoing(self, told: Callable[[Sequence[Outgoing]], None] | None) -> None:
-        self.inner.on_outgoing = told
-
     async def append(self, entry: Entry, event: Event | None = None) -> Appended:
         if self._closed:
             raise LedgerUnavailable("The ledger is closed")
@@ -136,33 +130,8 @@ class SegmentedLedger:
                 self._retry_at_s = time.monotonic() + self._retry_s
         return await self._hold(entry, event)
 
-    async def record(self, events: Sequence[Event]) -> list[bool]:
-        """As the port says. Posted events are never held: whoever posts them can wait, and asks which are new."""
-        return await self.inner.record(events)
-
-    async def recorded(self, keys: Sequence[str]) -> dict[str, Event]:
-        return await self.inner.recorded(keys)
-
-    async def heads(self) -> dict[Pair, int]:
-        return await self.inner.heads()
-
-    async def outgoing(self, writer: str, stream: str, after: int, limit: int) -> list[Outgoing]:
-        return await self.inner.outgoing(writer, stream, after, limit)
-
-    async def sent(self, writer: str, stream: str, number: int) -> None:
-        await self.inner.sent(writer, stream, number)
-
-    async def get(self, decision_id: str) -> Recorded | None:
-        return await self.inner.get(decision_id)
-
-    async def find(self, natural_key: str) -> Recorded | None:
-        return await self.inner.find(natural_key)
-
-    async def verify(self) -> list[Broken]:
-        return await self.inner.verify()
-
-    async def count(self) -> int:
-        return await self.inner.count()
+    async def append_all(self, decisions: Sequence[Decision]) -> list[Appended | ScoregateError]:
+        return await each(self.append, decisions)
 
     async def close(self) -> None:
         """Write what is queued; what is held and cannot be drained now is left to the next process."""

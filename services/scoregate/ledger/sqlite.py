@@ -10,18 +10,19 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from scoregate.errors import LedgerUnavailable
+from scoregate.errors import LedgerUnavailable, ScoregateError
 from scoregate.events import Event, Outgoing
-from scoregate.ledger import Appended, Broken, Entry, Recorded
+from scoregate.ledger import Appended, Broken, Decision, Entry, Recorded
 from scoregate.ledger.archive import broken_chains
 from scoregate.ledger.entry import Sealed, seal
-from scoregate.ledger.group import Pair, Posted, Waiting
+from scoregate.ledger.group import Pair, Place, Places, Posted, Waiting
 from scoregate.ledger.rows import COLUMNS, recorded_of
 from scoregate.ledger.sqlite_archive import SqliteArchive
 from scoregate.ledger.sqlite_file import connect
 from scoregate.ledger.sqlite_outbox import stored_events, stored_heads, stored_outgoing
 from scoregate.ledger.sqlite_rows import lenient, personal_fields
 from scoregate.ledger.sqlite_writer import Outcome, WriterThread
+from scoregate.randomness import Randomness
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ class SqliteLedger:
         self._thread = WriterThread(service, self.writer, max_batch, lock_timeout_s, self._settle_soon)
         self._waiting_rows = 0
         self._sent: dict[Pair, int] = {}
+        self._salts = Randomness()
         self._closed = True
 
     @classmethod
@@ -68,8 +70,18 @@ class SqliteLedger:
     async def append(self, entry: Entry, event: Event | None = None) -> Appended:
         events = [event] if event else []
         self._check(entry, *events)
-        appended: Appended = await self._write(seal(entry), events)
+        appended: Appended = await self._write(seal(entry, self._salts), events)
         return appended
+
+    async def append_all(self, decisions: Sequence[Decision]) -> list[Appended | ScoregateError]:
+        if not decisions:
+            return []
+        self._check(*(one for decision in decisions for one in decision if one))
+        written = [(seal(entry, self._salts), [Posted.of(event)] if event else []) for entry, event in decisions]
+        places = Places(self._loop.create_future(), len(written))
+        for at, (sealed, posted) in enumerate(written):
+            self._put(Waiting(sealed, posted, Place(places, at)))
+        return await places.future
 
     async def record(self, events: Sequence[Event]) -> list[bool]:
         self._check(*events)
@@ -125,10 +137,13 @@ class SqliteLedger:
 
     async def _write(self, sealed: Sealed | None, events: Sequence[Event]) -> Any:
         # Encoded here, where an event that has no bytes is an error of its caller alone.
-        waiting = Waiting(sealed, [Posted.of(event) for event in events], self._loop.create_future())
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._put(Waiting(sealed, [Posted.of(event) for event in events], future))
+        return await future
+
+    def _put(self, waiting: Waiting) -> None:
         self._waiting_rows += waiting.rows
         self._thread.put(waiting)
-        return await waiting.future
 
     def _settle_soon(self, *written: Any) -> None:
         self._loop.call_soon_threadsafe(self._settle, *written)

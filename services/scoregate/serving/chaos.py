@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
-from scoregate.errors import LedgerUnavailable, ModelUnavailable, StoreUnavailable
+from scoregate.errors import LedgerUnavailable, ModelUnavailable, ScoregateError, StoreUnavailable
 from scoregate.events import Event
 from scoregate.features import FeatureRow, FeatureSource, Status, ViewRow
-from scoregate.ledger import Appended, Entry, Ledger
+from scoregate.ledger import Appended, Decision, Entry, Ledger
 from scoregate.models import Matrix, Model, Scores
 from scoregate.models.forest import Forest
 
@@ -136,6 +136,10 @@ class _ChaoticLedger:
     async def append(self, entry: Entry, event: Event | None = None) -> Appended:
         self._require()
         return await self._ledger.append(entry, event)
+
+    async def append_all(self, decisions: Sequence[Decision]) -> list[Appended | ScoregateError]:
+        self._require()
+        return await self._ledger.append_all(decisions)
 
     async def record(self, events: Sequence[Event]) -> list[bool]:
         self._require()

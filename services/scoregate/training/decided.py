@@ -74,7 +74,7 @@ def newest(settings: Settings, service: str, *, since_s: float, limit: int) -> l
             model,
             event_at,
             decided_at,
-            Event.decode(payload) if payload else None,
+            cipher.decrypted_event(Event.decode(payload)) if payload else None,
         )
         for decision_id, source, vector, ages, model, event_at, decided_at, payload in rows
     ]

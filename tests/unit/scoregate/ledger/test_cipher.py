@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from scoregate.errors import ArtefactError, LedgerUnavailable
+from scoregate.events import Event
 from scoregate.ledger import Appended, Recorded
 from scoregate.ledger.audit import audit
 from scoregate.ledger.cipher import PLAIN, FieldCipher
 from scoregate.ledger.forgetting import Person, forget_person
 from scoregate.ledger.opening import open_ledger
 from scoregate.ledger.segment_file import adopted
-from unit.scoregate.ledger.kept import Kept, entry
+from unit.scoregate.ledger.kept import Kept, entry, event
 
 FIRST, SECOND = b"1" * 32, b"2" * 32
 SECRET = b'{"outcome":"approve","reasons":[{"code":"needle","text":"why"}]}'
@@ -48,6 +49,42 @@ def test_a_store_holds_no_answer_and_no_vector(kept: Kept) -> None:
     assert (False, False) == (b"needle" in at_rest.entry.answer, bytes(16) in at_rest.entry.vector)
     assert entry(1, answer=SECRET) == FieldCipher([FIRST]).decrypted(at_rest).entry
     assert audit(kept.url, "fraud", processes=1).holds
+
+
+def test_events_are_at_rest_as_unreadable_as_entries(kept: Kept) -> None:
+    """The store has no column of an event; whoever listens, asks for what was left behind, or looks one up, has all."""
+    needle = {"account_key": "needle", "amount_minor": 1999}
+    own, posted = event(1, row=needle), event(2, row=needle)
+    heard: list[Event] = []
+
+    async def write(cipher: FieldCipher) -> list[Event]:
+        ledger = await open_ledger(kept.url, "fraud", cipher=cipher)
+        ledger.on_outgoing = lambda outgoing: heard.extend(Event.decode(one.payload) for one in outgoing)
+        try:
+            await ledger.append(entry(1), own)
+            await ledger.record([posted])
+            ((writer, stream), head) = next(iter((await ledger.heads()).items()))
+            left = [Event.decode(one.payload) for one in await ledger.outgoing(writer, stream, 0, head)]
+            found = await ledger.recorded([posted.key])
+            return [*left, found[posted.key]]
+        finally:
+            await ledger.close()
+
+    assert [own, posted, posted] == asyncio.run(write(FieldCipher([FIRST])))
+    assert [own, posted] == heard
+
+    async def at_rest() -> dict[str, Event]:
+        ledger = await open_ledger(kept.url, "fraud")
+        try:
+            return await ledger.recorded([own.key, posted.key])
+        finally:
+            await ledger.close()
+
+    stored_events = asyncio.run(at_rest())
+    assert {own.key, posted.key} == stored_events.keys()
+    assert "needle" not in str(stored_events)
+    with pytest.raises(LedgerUnavailable, match="is not what was encrypted"):
+        FieldCipher([FIRST]).decrypted_event(replace(stored_events[own.key], key=posted.key))
 
 
 def test_a_segment_holds_no_answer(tmp_path: Path) -> None:
