@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from scoregate.features import FeatureRow
@@ -61,6 +62,8 @@ FEATURES: Final = (
 
 _DAY_S: Final = GRAIN_S["days"]
 _NAN: Final = math.nan
+_party = lru_cache(maxsize=10_000)(party_id)
+"""The same merchants come all the time."""
 
 
 def entities(request: Request, hashed: Callable[[str, str], str]) -> dict[str, str]:
@@ -159,10 +162,9 @@ def _usual(seen: Windows | None, pairs: list[int] | None, party: str, at_s: floa
         return _NAN
     if not pairs:
         return 0.0
-    wanted, today = party_id(party), int(at_s // _DAY_S)
-    for i in range(1, len(pairs), 2):
-        if pairs[i] == wanted and today - 30 <= pairs[i - 1] <= today:
-            return 1.0
+    if _party(party) in seen.parties("30d"):
+        return 1.0
+    today = int(at_s // _DAY_S)
     # A tile keeps so many parties and no more: where a day's list is full, this one may be what was cut off.
     days = [day for day in pairs[::2] if today - 30 <= day <= today]
     return _NAN if any(first == last for first, last in zip(days, days[DISTINCT_CAP:], strict=False)) else 0.0

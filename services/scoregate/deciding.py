@@ -19,6 +19,10 @@ from scoregate.models.artefact import Artefact
 from scoregate.models.reasons import Explainer
 from scoregate.policy import Decision, Policy
 
+# Made once: `json.dumps` with separators makes an encoder for each call, which costs as much as what it writes.
+_encode_ages = json.JSONEncoder(separators=(",", ":")).encode
+_encode_answer = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
 Ages = Mapping[str, Sequence[Any]]
 """View → [status, age in seconds or null, version or null, names of its nulls], in order of view.
 
@@ -40,7 +44,7 @@ def _nulls(found: ViewRow) -> list[str]:
 
 
 def encode_ages(ages: Ages) -> str:
-    return json.dumps(ages, separators=(",", ":"))
+    return _encode_ages(ages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +148,4 @@ class Decider:
             "arm": arm,
             "decided_at": datetime.fromtimestamp(decided_at, UTC).isoformat(timespec="microseconds"),
         }
-        return json.dumps(answer, separators=(",", ":"), ensure_ascii=False).encode()
+        return _encode_answer(answer).encode()

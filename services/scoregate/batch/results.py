@@ -14,6 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+from pydantic_core import from_json
 
 from scoregate.batch.rows import format_of
 
@@ -53,7 +54,7 @@ def as_table(first_row: int, natural_key: str, keys: Sequence[str | None], resul
     wanted = schema(natural_key)
     columns: dict[str, list[Any]] = {name: [] for name in wanted.names}
     for row, (key, result) in enumerate(zip(keys, results, strict=True), first_row):
-        answer = json.loads(result.answer) if result.answer else {}
+        answer = from_json(result.answer) if result.answer else {}
         said = {name: answer.get(name) for name in ANSWERED}
         said |= {"row": row, natural_key: key, "replayed": result.replayed}
         said["reasons"] = ";".join(reason["code"] for reason in answer["reasons"]) if answer else None

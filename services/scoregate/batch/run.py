@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import multiprocessing.util
 import os
@@ -144,6 +145,11 @@ def _begin(work: Work) -> None:
     # Before the process ends its ledger writes what is left, such as how far events were sent.
     multiprocessing.util.Finalize(None, lambda: runner.run(worker.close()), exitpriority=10)
     _here = runner, worker
+    # What is here now stays, and a chunk leaves no cycles behind that matter: looking for them over and over in tens of
+    # thousands of objects that live as long as the chunk cost a sixth of it.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
 
 
 def _part(chunk: bytes, first_row: int, path: Path) -> int:
@@ -151,6 +157,7 @@ def _part(chunk: bytes, first_row: int, path: Path) -> int:
     runner, worker = _here
     table = pa.ipc.open_stream(chunk).read_all()
     results.write_part(path, runner.run(worker.results(table, first_row)))
+    gc.collect()
     return int(table.num_rows)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-from prometheus_client import CollectorRegistry
 
 from scoregate import catalog
 from scoregate.batch import results
@@ -30,10 +29,10 @@ from scoregate.scoring.scorer import Scorer
 from scoregate.serving import wire
 from scoregate.serving.events import Intake, event_code
 from scoregate.settings import Settings
-from scoregate.telemetry.metrics import Metrics
-from scoregate.telemetry.tracing import NoTracing
+from scoregate.telemetry.metrics import NoCounts
+from scoregate.telemetry.tracing import NoTracing, RequestTrace
 
-AT_ONCE: Final = 1_000
+AT_ONCE: Final = 5_000
 """Rows that share a round trip to the store; the ledger writes them in groups of its own size."""
 STORE_TIMEOUT_S: Final = 5.0
 TRIES: Final = 5
@@ -77,10 +76,8 @@ class BatchWorker:
         self._source = OnlineFeatures(plan, settings.store_url, timeout_s=STORE_TIMEOUT_S)
         cipher = FieldCipher.load(settings.ledger_key_file)
         self._ledger = await open_ledger(settings.ledger(service), service, cipher=cipher)
-        # Nobody reads these; a batch must not look like traffic.
-        metrics = Metrics(service, settings.arm, CollectorRegistry())
         self._scorer = Scorer(
-            self._artefact, self._code, self._source, self._ledger, self._hashed, metrics, arm=settings.arm
+            self._artefact, self._code, self._source, self._ledger, self._hashed, NoCounts(), arm=settings.arm
         )
         # What happened long ago has been counted, or is not to be: history brings no events.
         code = event_code(service) if self._work.as_of == "now" else None
@@ -98,32 +95,25 @@ class BatchWorker:
                 is in the ledger, and is given again.
         """
         rows = self._columns.rows(chunk)
-        parsed = [self._parsed(row) for row in rows]
-        found: list[Result] = [
-            Result(problem=p.as_problem()) if isinstance(p, RequestError) else Result() for p in parsed
-        ]
-        valid = [(i, p) for i, p in enumerate(parsed) if isinstance(p, ScoreRequest)]
-        then = self._then([request for _, request in valid]) if self._work.as_of == "row" else None
+        parsed = self._parsed(rows)
+        found = {i: _result(one) for i, one in enumerate(parsed) if isinstance(one, RequestError)}
+        valid = [i for i in range(len(rows)) if i not in found]
+        requests = [one for one in parsed if isinstance(one, ScoreRequest)]
+        then = self._then(requests) if self._work.as_of == "row" else None
         for start in range(0, len(valid), AT_ONCE):
-            some = valid[start : start + AT_ONCE]
-            features = None if then is None else then[start : start + AT_ONCE]
-            decided = await self._decided([request for _, request in some], features)
-            for (i, _), one in zip(some, decided, strict=True):
+            some = slice(start, start + AT_ONCE)
+            decided = await self._decided(requests[some], None if then is None else then[some])
+            for i, one in zip(valid[some], decided, strict=True):
                 found[i] = _result(one)
         name = self._request_type.NATURAL_KEY
         keys = [key if isinstance(key := row.get(name), str) else None for row in rows]
-        return results.as_table(first_row, name, keys, found)
+        return results.as_table(first_row, name, keys, [found[i] for i in range(len(rows))])
 
-    def _parsed(self, row: dict[str, Any]) -> ScoreRequest | RequestError:
+    def _parsed(self, rows: Sequence[dict[str, Any]]) -> list[ScoreRequest | RequestError]:
         is_then = self._work.as_of == "row"
-        try:
-            if is_then and "event_at" not in row:
-                field = FieldProblem("/event_at", "must be there, to look features up as of then")
-                raise InvalidFields("1 field cannot be accepted; 'errors' names it", fields=(field,))
-            now = dt.datetime.now(dt.UTC)
-            return wire.parse_row(row, self._request_type, now, EVER if is_then else wire.OLDEST)
-        except RequestError as problem:
-            return problem
+        now, oldest = dt.datetime.now(dt.UTC), EVER if is_then else wire.OLDEST
+        parsed = wire.parse_rows(rows, self._request_type, now, oldest)
+        return [_timeless() if is_then and "event_at" not in row else p for row, p in zip(rows, parsed, strict=True)]
 
     async def _decided(
         self, requests: Sequence[ScoreRequest], features: Sequence[FeatureRow] | None
@@ -136,7 +126,8 @@ class BatchWorker:
                 await asyncio.sleep(PAUSE_S * 2 ** (attempt - 1))
             # At the same moment, as far as features and their ages are concerned.
             now_s = time.time()
-            asked = [self._asked(requests[i], now_s) for i in waiting]
+            trace = _UNTRACED.begin(None, "", {})
+            asked = [self._asked(requests[i], now_s, trace) for i in waiting]
             rows = None if features is None else [features[i] for i in waiting]
             try:
                 some = await self._scorer.decide_all(asked, rows)
@@ -150,17 +141,22 @@ class BatchWorker:
             waiting, failed = list(failures), next(iter(failures.values()))
         raise failed
 
-    def _asked(self, request: ScoreRequest, now_s: float) -> Asked:
+    def _asked(self, request: ScoreRequest, now_s: float, trace: RequestTrace) -> Asked:
         if self._work.as_of == "row" and request.event_at:
             now_s = request.event_at.timestamp()
         event = self._intake.scored(request, now_s) if self._intake else None
-        return Asked(request, None, now_s, _UNTRACED.begin(None, "", {}), event)
+        return Asked(request, None, now_s, trace, event)
 
     def _then(self, requests: Sequence[ScoreRequest]) -> list[FeatureRow]:
         from scoregate.batch.history import as_of_then
 
         signature = self._artefact.signature
         return as_of_then(self._settings, signature.feature_service, signature.plan, self._code, requests, self._hashed)
+
+
+def _timeless() -> InvalidFields:
+    field = FieldProblem("/event_at", "must be there, to look features up as of then")
+    return InvalidFields("1 field cannot be accepted; 'errors' names it", fields=(field,))
 
 
 def _result(one: Decided | ScoregateError) -> Result:

@@ -51,6 +51,8 @@ class ViewRow:
     age_s: float | None
     known: bool = True
     version: str | None = None
+    windows: dict[float, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """The view's windows by time, where they were asked for: requests of one moment about one entity share them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,15 +58,21 @@ def party_id(value: str) -> int:
 
 
 class Windows:
-    """The windows of one entity at one time. Raises KeyError for a window that does not exist."""
+    """The windows of one entity at one time. Raises KeyError for a window that does not exist.
 
-    __slots__ = ("_at_s", "_indices", "_spans", "_tiles")
+    What was summed once is kept: a vector asks for some windows several times, and so do requests about one entity.
+    """
+
+    __slots__ = ("_at_s", "_indices", "_parties", "_risk", "_spans", "_sums", "_tiles")
 
     def __init__(self, tiles: Mapping[str, list[int] | int | None], at_s: float) -> None:
         self._tiles = tiles
         self._at_s = at_s
         self._indices: dict[str, list[int]] = {}
         self._spans: dict[str, tuple[list[int], int, int]] = {}
+        self._sums: dict[tuple[int, str], int] = {}
+        self._parties: dict[str, frozenset[int]] = {}
+        self._risk: tuple[int, int] | None = None
 
     def _span(self, window: str) -> tuple[list[int], int, int]:
         """Return a grain's list, and where in it the window's tiles begin and end."""
@@ -86,13 +92,19 @@ class Windows:
             indices = self._indices[grain] = tiles[::STRIDE]
         return tiles, bisect_left(indices, first) * STRIDE, bisect_right(indices, last) * STRIDE
 
+    def _sum(self, field: int, window: str) -> int:
+        found = self._sums.get((field, window))
+        if found is None:
+            found = self._sums[field, window] = _sum(field, *self._span(window))
+        return found
+
     def count(self, window: str) -> int:
         """Events in the window."""
-        return _sum(_COUNT, *self._span(window))
+        return self._sum(_COUNT, window)
 
     def sum_minor(self, window: str) -> int:
         """Sum of amounts, minor units."""
-        return _sum(_AMOUNT, *self._span(window))
+        return self._sum(_AMOUNT, window)
 
     def mean_minor(self, window: str) -> float:
         """Mean amount, minor units; nan without events."""
@@ -105,31 +117,40 @@ class Windows:
         if count < 2:
             return math.nan
         mean_major = self.sum_minor(window) / count / 100
-        squares = _sum(_SQUARES, *self._span(window))
+        squares = self._sum(_SQUARES, window)
         return 100 * math.sqrt(max(squares / count - mean_major * mean_major, 0.0))
 
     def risk_30d(self) -> tuple[int, int]:
         """Known fraud and events in the 30 full days that end where the label delay begins."""
-        day = int(self._at_s // GRAIN_S["days"])
-        span = self._between("days", day - LABEL_DELAY_DAYS - 30, day - LABEL_DELAY_DAYS - 1)
-        return _sum(_FRAUD, *span), _sum(_COUNT, *span)
+        if self._risk is None:
+            day = int(self._at_s // GRAIN_S["days"])
+            span = self._between("days", day - LABEL_DELAY_DAYS - 30, day - LABEL_DELAY_DAYS - 1)
+            self._risk = _sum(_FRAUD, *span), _sum(_COUNT, *span)
+        return self._risk
 
     def distinct(self, window: str) -> int:
         """Distinct counterparties, exact up to DISTINCT_CAP and never above it; 1d, 7d and 30d."""
-        return min(self._distinct(window), DISTINCT_CAP)
+        return min(len(self.parties(window)), DISTINCT_CAP)
 
     def saturated(self, window: str) -> bool:
         """Whether `distinct` stands for more than DISTINCT_CAP."""
-        return self._distinct(window) > DISTINCT_CAP
+        return len(self.parties(window)) > DISTINCT_CAP
 
-    def _distinct(self, window: str) -> int:
+    def parties(self, window: str) -> frozenset[int]:
+        """Return the hashed ids of counterparties, as far as tiles keep them; 1d, 7d and 30d."""
+        found = self._parties.get(window)
+        if found is None:
+            found = self._parties[window] = self._read_parties(window)
+        return found
+
+    def _read_parties(self, window: str) -> frozenset[int]:
         grain, full = WINDOWS[window]
         pairs = self._tiles.get(_PARTIES[grain])
         if not pairs or isinstance(pairs, int):
-            return 0
+            return frozenset()
         last = int(self._at_s // GRAIN_S[grain])
         first = last - full
-        return len({pairs[i + 1] for i in range(0, len(pairs), 2) if first <= pairs[i] <= last})
+        return frozenset([party for tile, party in zip(pairs[::2], pairs[1::2], strict=False) if first <= tile <= last])
 
     def since_last_s(self) -> float:
         """Seconds since the last event before the request; nan without one in the kept history."""
@@ -154,4 +175,7 @@ def read(row: FeatureRow, view: str, at_s: float) -> Windows | None:
     found = row.views.get(view)
     if found is None or not row.usable(view):
         return None
-    return Windows(found.values, at_s)
+    windows: Windows | None = found.windows.get(at_s)
+    if windows is None:
+        windows = found.windows[at_s] = Windows(found.values, at_s)
+    return windows

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from scoregate.contract import ScoreRequest
 from scoregate.deciding import Decider, Judged, encode_ages
-from scoregate.errors import FieldProblem, UnknownEntity
+from scoregate.errors import FieldProblem, ScoregateError, UnknownEntity
 from scoregate.events import Event
 from scoregate.features import FeatureRow, Status
 from scoregate.features.links import Alert
 from scoregate.hashing import KeyedHash
-from scoregate.ledger import Entry, Ledger
+from scoregate.ledger import Appended, Entry, Ledger
+from scoregate.randomness import Randomness
 from scoregate.scoring import Asked, Clock, Decided, FeatureCode
 from scoregate.scoring.reading import Seen
 from scoregate.telemetry import names
-from scoregate.telemetry.metrics import Metrics
+from scoregate.telemetry.metrics import Counts
 
 MAYBE = "the decision may have been recorded; the same request again is answered by it"
 
@@ -32,13 +32,14 @@ class Recorder:
         code: FeatureCode,
         ledger: Ledger,
         hashed: KeyedHash,
-        metrics: Metrics,
+        metrics: Counts,
         *,
         arm: str,
         clock: Clock,
     ) -> None:
         self._decider, self._ledger, self._hashed = decider, ledger, hashed
         self._metrics, self._arm, self._clock = metrics, arm, clock
+        self._drawn = Randomness()
         self._artefact = decider.artefact
         self._alert: Callable[[ScoreRequest, FeatureRow, KeyedHash, float], Alert | None] = getattr(
             code, "alert", lambda *_: None
@@ -49,26 +50,36 @@ class Recorder:
 
     async def record(self, asked: Asked, seen: Seen, judged: Judged) -> Decided:
         """Make a decision durable, or give the earlier one again."""
-        trace, decision = asked.trace, judged.decision
-        alert = self._alert(asked.request, seen.row, self._hashed, seen.at_s)
-        entry = self._entry(asked, seen, judged, alert)
+        trace, (entry, event) = asked.trace, self._decision(asked, seen, judged)
         # What was not begun is not recorded; what was begun may be, and the same request again is given its answer.
         asked.deadline.require()
         with trace.stage(names.SPAN_LEDGER):
             async with asked.deadline.bound(MAYBE):
-                appended = await self._ledger.append(entry, _grouped(asked.event, alert))
+                appended = await self._ledger.append(entry, event)
         trace.set(
             {
                 names.ATTR_DECISION_ID: appended.decision_id,
-                names.ATTR_OUTCOME: decision.outcome.name,
+                names.ATTR_OUTCOME: judged.decision.outcome.name,
                 names.ATTR_SOURCE: judged.source,
-                names.ATTR_RUNG: decision.rung,
+                names.ATTR_RUNG: judged.decision.rung,
                 names.ATTR_MODEL: self._artefact.version,
                 names.ATTR_ARM: self._arm,
             }
         )
+        return self._recorded(appended, judged)
+
+    async def record_all(self, judged: Sequence[tuple[Asked, Seen, Judged]]) -> list[Decided | ScoregateError]:
+        """Do so for many of nobody's deadline; return each, or what stood against it in its place."""
+        appended = await self._ledger.append_all([self._decision(*each) for each in judged])
+        return [
+            self._recorded(one, of) if isinstance(one, Appended) else one
+            for one, (_, _, of) in zip(appended, judged, strict=True)
+        ]
+
+    def _recorded(self, appended: Appended, judged: Judged) -> Decided:
         if not appended.replayed:
             self._count(judged)
+        decision = judged.decision
         return Decided(
             appended.decision_id,
             appended.answer,
@@ -91,10 +102,14 @@ class Recorder:
         entry = recorded.entry
         return Decided(entry.decision_id, entry.answer, True, entry.outcome, entry.source, entry.rung)
 
+    def _decision(self, asked: Asked, seen: Seen, judged: Judged) -> tuple[Entry, Event | None]:
+        alert = self._alert(asked.request, seen.row, self._hashed, seen.at_s)
+        return self._entry(asked, seen, judged, alert), _grouped(asked.event, alert)
+
     def _entry(self, asked: Asked, seen: Seen, judged: Judged, alert: Alert | None) -> Entry:
         request, decision = asked.request, judged.decision
         decided_at = self._clock()
-        decision_id = _time_ordered_id(decided_at)
+        decision_id = _time_ordered_id(decided_at, self._drawn(10))
         return Entry(
             decision_id=decision_id,
             service=self._artefact.signature.service,
@@ -143,9 +158,9 @@ def _grouped(event: Event | None, alert: Alert | None) -> Event | None:
     return event if event is None or alert is None else replace(event, row={**event.row, **alert.columns()})
 
 
-def _time_ordered_id(at_s: float) -> str:
-    """Make a UUIDv7 (RFC 9562): time-ordered, so that inserts land at the end of the index."""
-    drawn = int.from_bytes(os.urandom(10), "big")
+def _time_ordered_id(at_s: float, random: bytes) -> str:
+    """Make a UUIDv7 (RFC 9562): time-ordered, so that inserts land at the end of the index. `random`: 10 bytes."""
+    drawn = int.from_bytes(random, "big")
     value = (int(at_s * 1000) << 80) | (7 << 76) | (drawn >> 68 << 64) | (2 << 62) | (drawn & (1 << 62) - 1)
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

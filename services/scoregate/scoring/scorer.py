@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -17,7 +16,7 @@ from scoregate.scoring import Asked, Clock, Decided, FeatureCode
 from scoregate.scoring.reading import RequestReader, Seen
 from scoregate.scoring.recording import Recorder
 from scoregate.telemetry import names
-from scoregate.telemetry.metrics import Metrics
+from scoregate.telemetry.metrics import Counts
 
 
 class Scorer:
@@ -30,7 +29,7 @@ class Scorer:
         source: FeatureSource,
         ledger: Ledger,
         hashed: KeyedHash,
-        metrics: Metrics,
+        metrics: Counts,
         *,
         arm: str,
         clock: Clock = time.time,
@@ -85,12 +84,16 @@ class Scorer:
             for one, row, strange in zip(asked, rows, unknown, strict=True)
         ]
         scores = self._scores(seen)
-        return await asyncio.gather(
-            *(
-                self._one_of_many(one, sight, score, strange)
-                for one, sight, score, strange in zip(asked, seen, scores, unknown, strict=True)
-            )
-        )
+        judged = [
+            (one, sight, self._decider.decide(sight.vector, score, sight.notes))
+            for one, sight, score in zip(asked, seen, scores, strict=True)
+            if sight
+        ]
+        recorded = iter(await self._recorder.record_all(judged))
+        return [
+            next(recorded) if sight else await self._repeated(one, strange)
+            for one, sight, strange in zip(asked, seen, unknown, strict=True)
+        ]
 
     def _scores(self, seen: Sequence[Seen | None]) -> list[float | None]:
         """Return the score of each that a model can answer, by one call; None is for rules to decide."""
@@ -105,13 +108,9 @@ class Scorer:
                 found[i] = score
         return found
 
-    async def _one_of_many(
-        self, asked: Asked, seen: Seen | None, score: float | None, unknown: list[str]
-    ) -> Decided | ScoregateError:
+    async def _repeated(self, asked: Asked, unknown: list[str]) -> Decided | ScoregateError:
         try:
-            if seen is None:
-                return await self._recorder.repeat_or_refuse(asked, unknown)
-            return await self._recorder.record(asked, seen, self._decider.decide(seen.vector, score, seen.notes))
+            return await self._recorder.repeat_or_refuse(asked, unknown)
         except ScoregateError as problem:
             return problem
 

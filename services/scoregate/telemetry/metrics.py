@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess
 from prometheus_client.values import MutexValue, ValueClass
@@ -10,6 +11,24 @@ from prometheus_client.values import MutexValue, ValueClass
 from scoregate.telemetry import names
 
 SCORE_BINS = 20
+
+
+class Counts(Protocol):
+    """What is counted of decisions."""
+
+    def decision(self, model: str, outcome: str, source: str, rung: str, score: float | None) -> None: ...
+
+    def degraded(self, view: str, status: str) -> None: ...
+
+
+class NoCounts:
+    """Counts nothing: a batch must not look like traffic."""
+
+    def decision(self, model: str, outcome: str, source: str, rung: str, score: float | None) -> None:
+        pass
+
+    def degraded(self, view: str, status: str) -> None:
+        pass
 
 
 class Metrics:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import toy
 from scoregate.contract import EARLIEST_S, LATEST_S, Moment
-from scoregate.errors import BadJson, InvalidFields, UnsupportedMedia
+from scoregate.errors import BadJson, InvalidFields, RequestError, UnsupportedMedia
 from scoregate.serving import wire
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -190,3 +191,35 @@ def test_seconds_that_no_calendar_holds_are_refused_in_our_words(seconds: int) -
 def test_seconds_within_the_calendar_are_a_time(seconds: int) -> None:
     """The bounds that the OpenAPI document says are those that hold."""
     assert seconds == TypeAdapter(Moment).validate_json(str(seconds)).timestamp()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"amount_minor": -5, "surprise": 1},
+        {"amount_minor": float("nan")},
+        {"amount_minor": True},
+        {"payment_id": "\ud800"},
+        {"event_at": "2026-03-01T12:05:00Z"},
+        {"event_at": "2026-02-01T12:05:00Z"},
+        {"payer_id": json.loads("[" * 40 + "]" * 40)},
+        {"payer_id": json.loads("[" * 20 + "]" * 20)},
+    ],
+    ids=["none", "fields", "nan", "bool", "unicode", "future", "past", "deep", "nested"],
+)
+def test_rows_together_are_parsed_as_each_alone(odd: dict[str, Any]) -> None:
+    """What is wrong with one row is said of that row alone, in the words that it would get alone."""
+    rows = [json.loads(toy.body()), {**json.loads(toy.body()), **odd}, json.loads(toy.body(amount_minor=7))]
+
+    def alone(row: Any) -> Any:
+        try:
+            return wire.parse_row(row, toy.Request, NOW)
+        except RequestError as problem:
+            return problem.as_problem()
+
+    together = wire.parse_rows(rows, toy.Request, NOW)
+
+    assert [alone(row) for row in rows] == [
+        one.as_problem() if isinstance(one, RequestError) else one for one in together
+    ]
