@@ -4,8 +4,10 @@
 
 Other accounts' events are posted meanwhile. A probe scores an account that was quiet and, under new transaction ids,
 again and again until a decision's own vector shows that the first one was counted. Prints the time from the first
-decision to the first that saw it, from the ledger's record of both, and the worker's own histogram. The exit code is 1
-when p99 is above --p99-ms, a first decision is never seen, or the events could not be sent as fast as was asked.
+decision to the first that saw it, from the ledger's record of both, and the worker's own histogram. An event is durable
+before it is sent on, so what the disk takes for that, measured meanwhile on a file beside the ledger, is part of it.
+The exit code is 1 when p99 is above --p99-ms, a first decision is never seen, or the events could not be sent as fast
+as was asked.
 """
 
 from __future__ import annotations
@@ -18,10 +20,15 @@ import os
 import random
 import re
 import sys
+import tempfile
+import threading
 import time
 import urllib.request
 import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -40,6 +47,7 @@ PAUSE_S = 0.002
 PROBE_S = 0.2
 """How long an account is scored again; what does not show by then counts as later than any target."""
 STREAM = "transactions"
+SYNC_PAUSE_S, SYNC_BYTES = 0.02, 4096
 
 
 class Load:
@@ -50,7 +58,8 @@ class Load:
         self._rng = random.Random(seed)  # noqa: S311 - load, not a secret
         self._run, self._serial = uuid.uuid4().hex[:8], itertools.count()
         self._example = catalog.part("fraud", "contract").EXAMPLE
-        self.accepted = self.refused = 0
+        self.accepted = 0
+        self.refused: Counter[str] = Counter()
 
     def _payment(self, account: int) -> dict[str, Any]:
         return {
@@ -82,10 +91,12 @@ class Load:
         try:
             answer = await self._client.post("events", json={"events": events})
             taken = [one for one in answer.json().get("results", ()) if one["status"] == "recorded"]
-        except httpx.TransportError:
-            taken = []
+            why = answer.json().get("type", "") or str(answer.status_code)
+        except httpx.TransportError as problem:
+            taken, why = [], type(problem).__name__
         self.accepted += len(taken)
-        self.refused += AT_ONCE - len(taken)
+        if len(taken) < AT_ONCE:
+            self.refused[why] += AT_ONCE - len(taken)
 
     async def probe(self, account: int) -> list[str]:
         """Score an account for as long as an event may take to show; return the decisions' ids, first first."""
@@ -97,6 +108,18 @@ class Load:
                 found.append(answer.json()["decision_id"])
             await asyncio.sleep(PAUSE_S)
         return found
+
+
+def syncs_ms(home: Path, ended: threading.Event) -> list[float]:
+    """Return how long a small write took to become durable, again and again until it has ended."""
+    found = []
+    with tempfile.TemporaryFile(dir=home) as file:
+        while not ended.wait(SYNC_PAUSE_S):
+            begin_s = time.perf_counter()
+            os.write(file.fileno(), b"x" * SYNC_BYTES)
+            os.fdatasync(file.fileno())
+            found.append((time.perf_counter() - begin_s) * 1e3)
+    return found
 
 
 async def measure(settings: Settings, per_s: float, probes: int, seed: int) -> tuple[list[list[str]], float, Load]:
@@ -159,17 +182,25 @@ def main() -> int:
     asked = _parser().parse_args()
     settings = Settings()
     since_s, before = time.time(), histogram(settings)
-    found, rate, load = asyncio.run(measure(settings, asked.events_per_s, asked.probes, asked.seed))
+    ended = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        syncing = pool.submit(syncs_ms, settings.home, ended)
+        try:
+            found, rate, load = asyncio.run(measure(settings, asked.events_per_s, asked.probes, asked.seed))
+        finally:
+            ended.set()
     after = histogram(settings)
     waits = waits_ms(settings, [ids for ids in found if ids], since_s)
     said = {
         "events_per_s": round(rate, 1),
-        "refused": load.refused,
+        "refused": dict(load.refused),
         "probes": len(waits),
         "scores_per_probe": round(sum(map(len, found)) / max(len(found), 1), 1),
         "never_seen": sum(wait == float("inf") for wait in waits),
         "visible_p50_ms": round(float(np.quantile(waits, 0.5, method="higher")), 1),
         "visible_p99_ms": round(float(np.quantile(waits, 0.99, method="higher")), 1),
+        "disk_p50_ms": round(float(np.quantile(syncing.result(), 0.5)), 1),
+        "disk_p99_ms": round(float(np.quantile(syncing.result(), 0.99)), 1),
         "worker_p50_below_ms": quantile_ms(before, after, 0.5),
         "worker_p99_below_ms": quantile_ms(before, after, 0.99),
         "load": round(os.getloadavg()[0], 1),

@@ -32,6 +32,8 @@ def config_text(home: Path, port: int) -> str:
             f'dir "{home / "valkey"}"',
             "appendonly yes",
             "appendfsync everysec",
+            # Compacting takes a core for a second; at a few hundred events a second, every few minutes is enough.
+            "auto-aof-rewrite-min-size 512mb",
             'save ""',
             "maxmemory-policy noeviction",
             "tcp-keepalive 60",
