@@ -33,7 +33,7 @@ def without(data: Dataset, kind: str | None) -> Dataset:
     """Return the records without a kind in training, and in the test without the others."""
     kinds = np.array([one or "" for one in data.rows["kind"].to_pylist()])
     keep = np.ones(len(kinds), bool) if kind is None else np.where(data.test, np.isin(kinds, ["", kind]), kinds != kind)
-    arrays = {name: getattr(data, name)[keep] for name in ("matrix", "label", "learned", "weight", "fold")}
+    arrays = {name: getattr(data, name)[keep] for name in ("matrix", "label", "learned", "ripe", "weight", "fold")}
     return replace(data, rows=data.rows.filter(keep), views=data.views.filter(keep), **arrays)
 
 

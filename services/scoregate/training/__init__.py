@@ -2,6 +2,7 @@
 
     streams, tiles, prepare    offline data, Feast sources, point-in-time join
     dataset.py, vectors.py     labelled requests → the service's own vectors, as of then
+    maturity.py                how many labels are still to come
     fit.py                     the forest and its calibrator; boosting.py, contrast.py, anomaly.py what it is made of
     evaluate.py, worklist.py   metrics on records that training has not seen; resample.py makes their intervals
     thresholds.py              where outcomes begin, by the policy's costs, and what it would cost to move that

@@ -39,7 +39,7 @@ class Sample:
 
     @classmethod
     def of(cls, dataset: Dataset, mask: Mask) -> Self:
-        return cls(dataset.matrix[mask].astype(np.float32), dataset.learned[mask], dataset.weight[mask])
+        return cls(dataset.matrix[mask].astype(np.float32), dataset.learned[mask], dataset.learned_weight[mask])
 
     def labelled(self, label: Floats) -> Sample:
         return replace(self, label=label)

@@ -23,7 +23,7 @@ from scoregate.features import FeatureRow
 from scoregate.features.plan import FeaturePlan, compile_plan, read_registry
 from scoregate.hashing import KeyedHash
 from scoregate.settings import Settings
-from scoregate.training import ByTime, HeldOut, Problem
+from scoregate.training import ByTime, HeldOut, Problem, maturity
 from scoregate.training.vectors import Floats, _feature_rows, _requests, vectors
 
 Ints = NDArray[np.int64]
@@ -37,8 +37,9 @@ DAY_US: Final = 86_400_000_000
 class Dataset:
     """Sampled requests with their vectors; row i is the same request in every member.
 
-    `label` is the truth, `learned` what was known of it when training ended; `weight` is how many records a sampled
-    one stands for; `fold` is -1 in the test period. `views` holds what the point-in-time join gave.
+    `label` is the truth, `learned` what was known of it when training ended, and `ripe` the share of bad records of
+    such an age of which it was known; `weight` is how many records a sampled one stands for; `fold` is -1 in the test
+    period. `views` holds what the point-in-time join gave.
     """
 
     plan: FeaturePlan
@@ -47,6 +48,7 @@ class Dataset:
     matrix: Floats
     label: Ints
     learned: Ints
+    ripe: Floats
     weight: Floats
     fold: Ints
     turns: tuple[int, ...]
@@ -55,6 +57,14 @@ class Dataset:
     def at_us(self) -> Ints:
         """Times of the requests, microseconds since the epoch."""
         return np.asarray(self.rows["event_at"].cast(pa.int64()).to_numpy(), dtype=np.int64)
+
+    @property
+    def learned_weight(self) -> Floats:
+        """How many records each stands for in training: a label that has come also for those that are to come.
+
+        Those still count as good, one in hundreds, which no score shows; what was missing of the bad ones would.
+        """
+        return np.where(self.learned > 0, self.weight / self.ripe, self.weight)
 
     @property
     def train(self) -> Mask:
@@ -144,8 +154,8 @@ def build(service: str, problem: Problem, settings: Settings, say: Callable[[str
 
     matrix = vectors(service, plan, rows, views, say)
     label = np.asarray(rows[problem.label].to_numpy(zero_copy_only=False), dtype=np.int64)
-    learned = _learned(rows, fold, label, problem)
-    return Dataset(plan, rows, views, matrix, label, learned, weight, fold, turns)
+    learned, ripe = _learned(rows, fold, label, problem)
+    return Dataset(plan, rows, views, matrix, label, learned, ripe, weight, fold, turns)
 
 
 def _folds(rows: pa.Table, problem: Problem, seed: int) -> tuple[Ints, tuple[int, ...]]:
@@ -183,10 +193,19 @@ def _sample(rows: pa.Table, fold: Ints, problem: Problem, settings: Settings) ->
     return kept, weight[kept]
 
 
-def _learned(rows: pa.Table, fold: Ints, label: Ints, problem: Problem) -> Ints:
-    """Return the labels as they were known when the test period began: what arrived later counts as good."""
+def _learned(rows: pa.Table, fold: Ints, label: Ints, problem: Problem) -> tuple[Ints, Floats]:
+    """Return the labels as they were known when the test period began, and how ripe they were by then.
+
+    What arrived later counts as good.
+    """
+    ripe = np.ones(len(label))
     if problem.known_at is None or not (fold == -1).any():
-        return label
-    starts = rows["event_at"].cast(pa.int64()).to_numpy()[fold == -1].min()
-    arrived = pc.fill_null(pc.less(rows[problem.known_at].cast(pa.int64()), pa.scalar(starts)), False)
-    return np.asarray(label * arrived.to_numpy().astype(np.int64))
+        return label, ripe
+    at = rows["event_at"].cast(pa.int64()).to_numpy()
+    starts = at[fold == -1].min()
+    arrived = pc.fill_null(rows[problem.known_at].cast(pa.int64()), starts).to_numpy()
+    learned = np.asarray(label * (arrived < starts), np.int64)
+    train = fold >= 0
+    came = train & (learned > 0)
+    ripe[train] = maturity.ripe((arrived - at)[came], (starts - at)[came], (starts - at)[train])
+    return learned, ripe

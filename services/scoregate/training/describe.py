@@ -143,6 +143,6 @@ def _feature(column: Floats, weight: Floats) -> dict[str, Any]:
 
 def _digest(data: Dataset) -> str:
     digest = hashlib.sha256()
-    for part in (data.matrix, data.learned, data.weight, data.fold):
+    for part in (data.matrix, data.learned, data.learned_weight, data.weight, data.fold):
         digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()

@@ -103,9 +103,9 @@ def _calibrator(problem: Problem, dataset: Dataset, turns: Sequence[tuple[Ints, 
     place = np.concatenate([one for one, _ in turns])
     margin, label = np.concatenate([margin for _, margin in turns]), dataset.learned[place]
     if problem.objective == "supervised":
-        return *platt(margin, label, dataset.weight[place]), True
+        return *platt(margin, label, dataset.learned_weight[place]), True
     if min(label.sum(), len(label) - label.sum()) >= anomaly.FEWEST_BAD:
-        a, b = platt(margin, label, dataset.weight[place])
+        a, b = platt(margin, label, dataset.learned_weight[place])
         # A negative slope would turn the ranking round.
         if a > 0:
             return a, b, True

@@ -157,12 +157,13 @@ def material(service: str, asked: Asked, settings: Settings, say: Say) -> Materi
     label = np.asarray(some[problem.label].to_numpy(zero_copy_only=False), dtype=np.int64)
     train = fold >= 0
     leak.check(dict(zip(names, matrix[train].T, strict=True)), label[train], asked.file.name)
-    learned = _learned(some, fold, label, problem)
+    learned, ripe = _learned(some, fold, label, problem)
     views = pa.table({})
     turns = tuple(range(split.folds))
     stand_in = getattr(part, "stand_in", None)
     features = catalog.part(service, "features")
-    data = Imported(plan, some, views, matrix, label, learned, weight, fold, turns, rows, tiled, features, stand_in)
+    known = (label, learned, ripe)
+    data = Imported(plan, some, views, matrix, *known, weight, fold, turns, rows, tiled, features, stand_in)
     policy = Path(str(catalog.part(service, "train").__file__)).with_name("policy.toml").read_text()
     return Material(
         problem=problem,

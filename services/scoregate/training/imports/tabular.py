@@ -132,14 +132,14 @@ def material(service: str, file: Path, column_map: Path, settings: Settings, say
     read = Read.of(service, file, wanted.keys, checked.rows)
     read.note(settings)
     plan = FeaturePlan(f"{service}_file", settings.project, ())
-    weight = np.ones(len(label))
+    ones = np.ones(len(label))
     return Material(
         problem=problem,
         names=tabular.FEATURES,
         policy=part.policy(tabular.columns, wanted.monotone),
         feature_service=plan.service,
         request_type=tabular.request_type(ScoreRequest, Identifier),
-        data=Records(plan, rows, pa.table({}), matrix, label, label, weight, fold, turns, tabular, facts),
+        data=Records(plan, rows, pa.table({}), matrix, label, label, ones, ones, fold, turns, tabular, facts),
         files={FILE: as_bytes(tabular.as_json()), "import.json": read.as_bytes(str(problem.split))},
     )
 

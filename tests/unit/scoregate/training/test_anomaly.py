@@ -55,6 +55,7 @@ def records(*, learned: bool = True) -> Dataset:
         matrix=matrix,
         label=label,
         learned=label if learned else np.zeros_like(label),
+        ripe=np.ones(ROWS),
         weight=np.ones(ROWS),
         fold=np.arange(ROWS) % 3 - 1,
         turns=(0, 1),

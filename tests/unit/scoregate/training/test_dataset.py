@@ -116,12 +116,28 @@ def test_a_label_that_arrives_after_training_is_not_learned() -> None:
     rows = records(label_days=9.0)
     fold, _ = _folds(rows, problem(), seed=1)
     bad = rows["is_bad"].to_numpy(zero_copy_only=False).astype(np.int64)
-    learned = _learned(rows, fold, bad, problem())
+    learned, _ = _learned(rows, fold, bad, problem())
     starts = at_us(rows)[fold == -1].min()
     late = (fold >= 0) & (bad == 1) & (at_us(rows) + 9 * DAY_US >= starts)
 
     assert 0 < late.sum() < bad[fold >= 0].sum()
     assert (learned[fold >= 0] == (bad * ~late)[fold >= 0]).all()
+
+
+def test_labels_that_have_come_stand_for_those_that_are_to_come() -> None:
+    """In training alone: what is learned has as many bad records as there are, and the test is counted as it is."""
+    rows = records(days=400, bad_every=10)
+    wait_us = np.random.default_rng(1).exponential(10 * DAY_US, rows.num_rows).astype(np.int64)
+    bad = rows["is_bad"].to_numpy(zero_copy_only=False).astype(np.int64)
+    rows = rows.set_column(2, "label_at", pa.array(at_us(rows) + wait_us, mask=bad == 0).cast(US))
+    asked = problem(split=ByTime(train_days=60, gap_days=5, test_days=10))
+    fold, _ = _folds(rows, asked, seed=1)
+    learned, ripe = _learned(rows, fold, bad, asked)
+    train = fold >= 0
+
+    assert learned[train].sum() < 0.95 * bad[train].sum()
+    assert bad[train].sum() == pytest.approx((learned / ripe)[train].sum(), rel=0.05)
+    assert {1.0} == set(ripe[fold == -1].tolist())
 
 
 def test_an_absent_row_of_facts_is_missing_and_of_tiles_is_nothing() -> None:

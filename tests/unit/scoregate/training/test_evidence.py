@@ -50,6 +50,7 @@ def records() -> tuple[Dataset, np.ndarray]:
         matrix=np.round(rng.lognormal(9, 1, ROWS))[:, None],
         label=label,
         learned=label,
+        ripe=np.ones(ROWS),
         weight=np.ones(ROWS),
         fold=fold,
         turns=(0, 1, 2),

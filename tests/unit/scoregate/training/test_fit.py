@@ -31,6 +31,7 @@ def dataset(matrix: np.ndarray, label: np.ndarray, weight: np.ndarray | None = N
         matrix=matrix,
         label=label,
         learned=label,
+        ripe=np.ones(rows),
         weight=np.ones(rows) if weight is None else weight,
         fold=np.arange(rows) % 4 - 1,
         turns=(0, 1, 2),

@@ -52,6 +52,7 @@ def records(*, last_event_s: float = -60.0, **columns: np.ndarray) -> Dataset:
         matrix=matrix.astype(np.float64),
         label=label,
         learned=label,
+        ripe=np.ones(ROWS),
         weight=np.ones(ROWS),
         fold=fold,
         turns=(0, 1, 2),
