@@ -31,6 +31,8 @@ def card(figures: Figures) -> str:
         f"| {title(n)} | {m.value:.4f} | {m.low:.4f} to {m.high:.4f} |" for n, m in figures.metrics.items()
     )
     outcomes = "\n".join(f"| {name} | {share:.2%} |" for name, share in figures.shares.items())
+    parts = (_money, _stability, _approaches, _alerts, _thresholds, _fairness)
+    more = "".join(part(figures.details) for part in parts)
     trained = figures.training
     return f"""# {figures.service}: {figures.feature_service}
 
@@ -49,7 +51,7 @@ Purpose, population, label and limits are in the README of the service.
 | outcome | share of the test period |
 |---|---|
 {outcomes}
-{_money(figures.details)}{_stability(figures.details)}{_thresholds(figures.details)}{_fairness(figures.details)}"""
+{more}"""
 
 
 def _records(figures: Mapping[str, Any]) -> str:
@@ -142,6 +144,41 @@ records are too small; `metrics.json` says which rule each figure serves):
 """
 
 
+def _approaches(details: Mapping[str, Any]) -> str:
+    if not (found := details.get("approaches")):
+        return ""
+    rows = "\n".join(
+        f"| {name} | {' | '.join('' if one[key] is None else _plain(one[key]) for key in ('known', 'new', 'test'))} |"
+        for name, one in sorted(found["figures"].items(), key=lambda item: -item[1]["test"]["value"])
+    )
+    return f"""
+Kept is `{found["kept"]}`, because {found["why"]}.
+Average precision of each approach, on training records that it had not seen and on the test period, which chose none:
+
+| approach | known kinds | new kinds | test period |
+|---|---|---|---|
+{rows}
+"""
+
+
+def _alerts(details: Mapping[str, Any]) -> str:
+    if not (found := details.get("alerts")):
+        return ""
+    rows = "\n".join(
+        f"| {one['from']} | {one['score']:.4f} | {_plain(one['records_per_day'], 1)} "
+        f"| {_plain(one['alerts_per_day'], 1)} |"
+        for one in found
+    )
+    at_least = "; of a sample of the records, so at least so many" if found[0]["at_least"] else ""
+    return f"""
+What a team sees a day in the test period, where linked records make one alert{at_least}:
+
+| from | score | records a day | alerts a day |
+|---|---|---|---|
+{rows}
+"""
+
+
 def _begins(one: Mapping[str, Any]) -> str:
     return "never" if one["score"] is None else f"{one['score']:.4f}"
 
@@ -152,7 +189,12 @@ def _major(minor: Mapping[str, float]) -> str:
 
 
 def _share(figure: Mapping[str, float] | None) -> str:
-    return "too few" if figure is None else f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+    return "too few" if figure is None else _plain(figure)
+
+
+def _plain(figure: Mapping[str, float], digits: int = 3) -> str:
+    value, low, high = (f"{figure[key]:,.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def title(metric: str) -> str:
