@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from scoregate.models.tabular import FILE, Tabular
 from scoregate.settings import Settings
 
 
@@ -25,6 +28,17 @@ def champion_of(settings: Settings, service: str) -> Champion | None:
     except (OSError, ValueError):
         return None
     return Champion(version, _headline(found.get("headline") or {}))
+
+
+def example_of(settings: Settings, service: str, usual: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a request that the champion answers: `usual`, unless it was trained on columns of somebody's own."""
+    try:
+        folder = settings.models(service) / (settings.models(service) / "champion").read_text().strip()
+        columns = Tabular.from_json(json.loads((folder / FILE).read_text()))
+        features = json.loads((folder / "signature.json").read_text())["features"]
+    except (OSError, ValueError):
+        return usual
+    return columns.example({one["name"]: one["median"] for one in features})
 
 
 def _headline(headline: dict[str, object]) -> str:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from scoregate import catalog
 from scoregate.local import StackError, gateway, preflight, table
-from scoregate.local.champions import champion_of
+from scoregate.local.champions import champion_of, example_of
 from scoregate.local.credentials import demo_key_file, ensure_credentials
 from scoregate.local.plan import (
     Ports,
@@ -63,7 +63,7 @@ def up(settings: Settings, console: Console) -> int:
         wait_until_ready(settings.home, settings.gateway_url, services, timeout_s=READY_S, note=progress.note)
     console.print()
     table.show_services(console, settings.gateway_url, {name: champion_of(settings, name) for name in services})
-    examples = {name: catalog.part(name, "contract").EXAMPLE for name in services}
+    examples = {name: example_of(settings, name, catalog.part(name, "contract").EXAMPLE) for name in services}
     table.show_ways_in(console, settings.gateway_url, key, examples, demo_key_file(settings.home))
     return 0
 
@@ -131,8 +131,18 @@ def _train(settings: Settings, service: str, progress: Progress) -> None:
     code = trainer.returncode
     trained = champion_of(settings, service)
     if code or trained is None:
-        raise StackError(f"{service} could not be trained (exit code {code}); the end of {log}:\n{last_lines(log)}")
+        raise StackError(untrained(service, code, log))
     progress.note(f"model {trained.version}, {trained.metric}")
+
+
+def untrained(service: str, code: int, log: Path) -> str:
+    """Say why there is no model to serve: training broke, or ended well with a model that a gate refused."""
+    if code:
+        return f"{service} could not be trained (exit code {code}); the end of {log}:\n{last_lines(log)}"
+    return (
+        f"{last_lines(log, 1).strip()}.\nOnly a model whose gates passed is served. Read the report, mend the data or "
+        f"the bound and its reason in services/{service}/gates.toml, then start again; all of it is in {log}"
+    )
 
 
 def _start_services(settings: Settings, services: list[str], planned: Ports) -> None:

@@ -56,6 +56,12 @@ class Column:
         for word in self.words:
             yield math.nan if said is None else float(said == word)
 
+    def usual(self, medians: Mapping[str, float | None]) -> float | bool | str | None:
+        """Return a value that is nobody's: the median of numbers, the most frequent word, a flag that is not set."""
+        if self.kind == "number":
+            return medians.get(self.feature)
+        return next(iter(self.words), None) if self.kind == "category" else False
+
     def type(self) -> Any:
         """Return what JSON may say of it."""
         if self.kind == "flag":
@@ -90,6 +96,11 @@ class Tabular:
 
     def of(self, facts: Mapping[str, Any]) -> list[float]:
         return [value for column in self.columns for value in column.values(facts.get(column.name))]
+
+    def example(self, medians: Mapping[str, float | None]) -> dict[str, Any]:
+        """Return a request of nobody, in which all is as usual; `medians` by feature."""
+        said = {column.name: column.usual(medians) for column in self.columns}
+        return {KEY: "example-1", "facts": {name: value for name, value in said.items() if value is not None}}
 
     def request_type(self, base: Any, identifier: Any) -> Any:
         """Return the type of a request: `base` (what every request has), the identifier, and `facts` by column."""

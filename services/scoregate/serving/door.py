@@ -93,7 +93,8 @@ class Door:
     def open(self, ready: Ready) -> None:
         """Let requests in."""
         if ready.artefact.columns is not None:
-            example = {k: v for k, v in ready.artefact.golden[0]["request"].items() if k != "event_at"}
+            features = ready.artefact.signature.features
+            example = ready.artefact.columns.example({feature.name: feature.median for feature in features})
             asked = SimpleNamespace(Request=ready.request_type, EXAMPLE=example)
             self._describing.describe(document(self.service, asked, self._events))
         if self._events is not None:

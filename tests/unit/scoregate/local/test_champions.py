@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scoregate.local.champions import Champion, champion_of
+from scoregate.contract import Identifier, ScoreRequest
+from scoregate.local.champions import Champion, champion_of, example_of
+from scoregate.models.tabular import Column, Tabular
 from scoregate.settings import Settings
 
 
@@ -40,3 +42,26 @@ def test_service_without_model_has_no_champion(tmp_path: Path) -> None:
     (settings.models("kyc") / "champion").write_text("gone")
 
     assert [None, None] == [champion_of(settings, "fraud"), champion_of(settings, "kyc")]
+
+
+def test_a_champion_of_own_columns_brings_an_example_of_its_own(tmp_path: Path) -> None:
+    """Usual numbers and words and nobody's record; any other champion answers what its service's contract says."""
+    settings = write(tmp_path, {})
+    folder = settings.models("fraud") / "0123456789ab"
+    assert {"amount": 1} == example_of(settings, "fraud", {"amount": 1})
+
+    columns = (
+        Column("income", "number", "income", ("unknown",)),
+        Column("home", "category", "home", ("rent", "own")),
+        Column("insured", "flag", "insured"),
+        Column("seen", "number", "seen"),
+    )
+    tabular = Tabular(columns)
+    medians = {"income": 1_200.0}
+    features = [{"name": name, "median": medians.get(name)} for name in tabular.FEATURES]
+    (folder / "columns.json").write_text(json.dumps(tabular.as_json()))
+    (folder / "signature.json").write_text(json.dumps({"features": features}))
+    found = example_of(settings, "fraud", {"amount": 1})
+
+    assert {"income": 1_200.0, "home": "rent", "insured": False} == found["facts"]
+    assert tabular.request_type(ScoreRequest, Identifier).model_validate(found).facts == found["facts"]

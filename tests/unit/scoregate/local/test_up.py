@@ -1,4 +1,4 @@
-"""What makes `up` start a service anew."""
+"""What makes `up` start a service anew, and what it says when there is nothing to start."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 
 from scoregate.local.plan import ports
 from scoregate.local.state import Desired
-from scoregate.local.up import code_digest, stable_spec
+from scoregate.local.up import code_digest, stable_spec, untrained
 from scoregate.settings import Settings
+from scoregate.training.gates import Gate
+from scoregate.training.registry import refusal
 
 
 def revision(home: Path) -> str:
@@ -66,3 +68,22 @@ def test_edited_code_has_another_digest(tmp_path: Path) -> None:
     os.utime(file, (1, 1))
 
     assert before != code_digest(tmp_path)
+
+
+def test_a_refused_model_is_told_with_its_gate_and_figure(tmp_path: Path) -> None:
+    """Training ended well, so no exit code is named; which gate, what it found, and what to do are."""
+    log = tmp_path / "train-fraud.log"
+    gate = Gate.judged("calibration", False, 0.09, 0.05, "the expected calibration error is 0.09, bound 0.05")
+    log.write_text(f"fraud: evaluated\n{refusal('fraud', '0123456789ab', gate)}; the evidence is in r.html\n")
+    told = untrained("fraud", 0, log)
+
+    assert told.startswith("fraud 0123456789ab is not promoted: the calibration gate failed: the expected")
+    assert [True, True, False] == [word in told for word in ("bound 0.05", "services/fraud/gates.toml", "exit code")]
+
+
+def test_training_that_broke_is_told_with_its_last_words(tmp_path: Path) -> None:
+    """The exit code, and the end of the log."""
+    log = tmp_path / "train-fraud.log"
+    log.write_text("MemoryError\n")
+
+    assert f"fraud could not be trained (exit code 1); the end of {log}:\n  MemoryError" == untrained("fraud", 1, log)
