@@ -44,7 +44,6 @@ class Acceptance:
         self._bounds = bounds_of(service)
         self._shelf = Shelf(settings.reports(service))
         self._clerk = ProcessPoolExecutor(1, get_context("spawn"), initializer=clerk.private)
-        self._ready = self._clerk.submit(clerk.prepare, settings)
         self._material: Material | None = None
         self._checks: Future[list[checks.Check]] | None = None
         self._drift: Future[Mapping[str, Any]] | None = None
@@ -61,6 +60,8 @@ class Acceptance:
     def receive(self, material: Material) -> None:
         """Take the records in: their checks begin, and Evidently's comparison with those of the previous training."""
         self._material = material
+        # Not before: whoever brought a wrong file would wait for it to end.
+        self._clerk.submit(clerk.prepare, self._settings)
         self._checks = self._clerk.submit(checks.run, self._door(material))
         self._sample = sample(material, self._settings.seed)
         if (previous := self._shelf.previous(self._champion())) is not None:

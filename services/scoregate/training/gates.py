@@ -246,6 +246,8 @@ def fairness(evidence: Mapping[str, Any] | None, bounds: Bounds) -> Gate:
     asked = [one for one in ratios if one[0] not in bounds.accepted]
     who, found = (asked or ratios)[0]
     words = f"adverse-impact ratio of {who}: {found}, bound {bounds.impact:g}"
+    if found.value < bounds.impact <= found.high:
+        words += ", which lies within the interval: too near to tell, so watch it"
     for name, measured in ratios:
         if name in bounds.accepted:
             words += f"; {name}: {measured}, accepted: {bounds.accepted[name]}"
