@@ -48,7 +48,22 @@ def requests(stack: Stack, service: str, count: int) -> list[dict[str, Any]]:
     if service == "fraud":
         return payments(stack, count)
     name = contract.Request.NATURAL_KEY
-    return [{**contract.EXAMPLE, name: f"batch-{uuid.uuid4().hex[:12]}"} for _ in range(count)]
+    rows = [{**contract.EXAMPLE, name: f"batch-{uuid.uuid4().hex[:12]}"} for _ in range(count)]
+    return [row | stranger() for row in rows] if service == "kyc" else rows
+
+
+def stranger() -> dict[str, str]:
+    """What tells an applicant from all others: the door links those who share any of it, once they are counted."""
+    drawn = uuid.uuid4().hex
+    digits = str(int(drawn, 16))
+    return {
+        "name": f"Ana {drawn[:12]}",
+        "document_number": drawn[:10].upper(),
+        "address": f"{drawn[:12]} {digits[:4]}, {digits[4:9]} Berlin",
+        "phone": f"+49{digits[:11]}",
+        "email": f"{drawn}@example.com",
+        "device_id": f"dev-{drawn}",
+    }
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:

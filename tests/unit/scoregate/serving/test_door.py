@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
 import pytest
 from prometheus_client import CollectorRegistry
 
 import toy
+from payments import write_twin
 from scoregate.events import Effect, Event
 from scoregate.features.breaker import Breaker
 from scoregate.features.online import OnlineFeatures
@@ -34,6 +36,7 @@ from scoregate.streaming.relay import Relay
 from scoregate.telemetry.logs import EventLog
 from scoregate.telemetry.metrics import Metrics
 from scoregate.telemetry.tracing import NoTracing
+from scoregate.training import live
 
 EVENTS_PATH = "/v1/toy/events"
 SCORE_PATH = "/v1/toy/score"
@@ -212,6 +215,21 @@ def test_a_label_finds_the_scored_request(house: House) -> None:
 
     assert (202, "recorded") == (status, answer["status"])
     assert [Effect.COUNT, Effect.LABEL] == [event.effect for event in house.sent()]
+
+
+def test_a_posted_label_is_joined_to_its_decision_in_what_training_reads(house: House, tmp_path: Path) -> None:
+    """Scored here, labelled through the door: of both payments in the twin, the one is known as bad since its label."""
+    for payment in ("p1", "p2"):
+        house.post(SCORE_PATH, {**toy.EXAMPLE, "payment_id": payment}, "score")
+    known_at = datetime.now(UTC)
+    house.post(EVENTS_PATH, label(payment_id="p2", event_at=known_at.isoformat()))
+    settings = Settings(home=tmp_path / "offline")
+    write_twin(settings, house.sent())
+
+    found = live.counted(live.read(settings, "payments"), {"key": "payer_id", "amount_minor": "amount_minor"})
+
+    assert [toy.EXAMPLE["amount_minor"]] * 2 == found["amount_minor"].to_pylist()
+    assert [None, known_at] == found["label_us"].cast(pa.timestamp("us", tz="UTC")).to_pylist()
 
 
 def test_the_bounds_are_those_of_a_batch(house: House) -> None:
