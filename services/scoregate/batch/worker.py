@@ -32,7 +32,7 @@ from scoregate.settings import Settings
 from scoregate.telemetry.metrics import NoCounts
 from scoregate.telemetry.tracing import NoTracing, RequestTrace
 
-AT_ONCE: Final = 5_000
+AT_ONCE: Final = 10_000
 """Rows that share a round trip to the store; the ledger writes them in groups of its own size."""
 STORE_TIMEOUT_S: Final = 5.0
 TRIES: Final = 5
