@@ -24,6 +24,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from crowd import names, ranked
 
 SECONDS = 180.0
 PEAK_GB = 6.0
@@ -47,7 +48,7 @@ def transactions(rows: int, seed: int) -> pa.Table:
     """Return payments of busy and quiet customers; fraud comes in bursts at a terminal or on a stolen card."""
     rng = np.random.default_rng(seed)
     at = np.sort(rng.random(rows) * DAYS * DAY_S)
-    customer, terminal = (_ranked(rng, rows, max(rows // per, 20)) for per in (60, 150))
+    customer, terminal = (ranked(rng, rows, max(rows // per, 20)) for per in (60, 150))
     phone = np.where(rng.random(rows) < 0.05, rng.integers(0, rows, rows), customer)
     amount = np.exp(rng.normal(3.2 + 0.5 * np.sin(customer), 0.8))
     day = (at // DAY_S).astype(np.int64)
@@ -63,8 +64,8 @@ def transactions(rows: int, seed: int) -> pa.Table:
         {
             "TRANS_NO": [f"{number:010d}" for number in range(rows)],
             "BOOKED": pa.array(begin + (at * 1000).astype("timedelta64[ms]")),
-            "CUSTOMER": _names("K-", customer),
-            "TERMINAL": _names("T", terminal),
+            "CUSTOMER": names("K-", customer),
+            "TERMINAL": names("T", terminal),
             "AMT": np.round(amount, 2) + 0.01,
             "STATE": pa.array(np.where(fraud, "CB", "OK")),
             "PHONE": pa.array(np.where(rng.random(rows) < 0.1, "", np.char.add("ph", phone.astype(str)))),
@@ -115,16 +116,6 @@ def _watch(pid: int, peak: list[float]) -> None:
             time.sleep(0.2)
     except psutil.Error:
         return
-
-
-def _ranked(rng: np.random.Generator, rows: int, many: int) -> Any:
-    share = np.arange(1, many + 1) ** -0.6
-    return rng.choice(many, rows, p=share / share.sum())
-
-
-def _names(prefix: str, codes: Any) -> pa.Array:
-    names, place = np.unique(codes, return_inverse=True)
-    return pa.array([f"{prefix}{name}" for name in names]).take(pa.array(place))
 
 
 def main() -> int:

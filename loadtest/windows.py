@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from crowd import names, ranked
 
 from fraud import imports
 from fraud.features import FEATURES
@@ -37,7 +38,7 @@ def transactions(rows: int, seed: int) -> pa.Table:
     """Return a stream with busy and quiet entities: shares fall by rank, so that some windows are very full."""
     rng = np.random.default_rng(seed)
     at = np.sort(19_700 * DAY_US + (rng.random(rows) * DAYS * DAY_US).astype(np.int64))
-    account, merchant = (_ranked(rng, rows, max(rows // per, 5)) for per in (60, 150))
+    account, merchant = (ranked(rng, rows, max(rows // per, 5)) for per in (60, 150))
     device = account + np.where(rng.random(rows) < 0.1, rng.integers(0, 50, rows), 0)
     is_fraud = rng.random(rows) < 0.008
     label = at + (rng.gamma(2.0, 4.0, rows) * DAY_US).astype(np.int64)
@@ -45,9 +46,9 @@ def transactions(rows: int, seed: int) -> pa.Table:
     return pa.table(
         {
             "event_at": pa.array(at).cast(stamp),
-            "account_key": _names("a", account),
-            "device_key": _names("d", device),
-            "merchant_id": _names("m", merchant),
+            "account_key": names("a", account),
+            "device_key": names("d", device),
+            "merchant_id": names("m", merchant),
             "amount_minor": pa.array((rng.lognormal(8, 1, rows)).astype(np.int64) + 1),
             "channel": pa.array(["ecom"] * rows),
             "is_fraud": is_fraud,
@@ -133,16 +134,6 @@ class RowByRow:
 def _window(events: pd.DataFrame, at: int, window: str) -> pd.DataFrame:
     tile, full = {"10m": (60, 10), "1h": (60, 60), "1d": (3_600, 24), "7d": (86_400, 7), "30d": (86_400, 30)}[window]
     return events[events["at"] >= (at // (tile * 1_000_000) - full) * tile * 1_000_000]
-
-
-def _ranked(rng: np.random.Generator, rows: int, many: int) -> Any:
-    share = np.arange(1, many + 1) ** -0.6
-    return rng.choice(many, rows, p=share / share.sum())
-
-
-def _names(prefix: str, codes: Any) -> pa.Array:
-    names, place = np.unique(codes, return_inverse=True)
-    return pa.array([f"{prefix}{name}" for name in names]).take(pa.array(place))
 
 
 def main() -> int:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import math
 import random
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 Row = dict[str, Any]
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 KOLKATA = ZoneInfo("Asia/Kolkata")
+PARIS = ZoneInfo("Europe/Paris")
 
 APPLICATION_MAP = """
 application_id = "NR_PEDIDO"
@@ -37,6 +42,17 @@ amount = "Betrag"
 is_fraud = {column = "Status", bad = "9"}
 channel = "Weg"
 country = "Land"
+"""
+
+LOAN_MAP = """
+application_id = "dossier"
+is_default = {column = "etat", bad = ["CTX", "impayé"]}
+applied_at = {column = "depot", format = "%d/%m/%y %H:%M", zone = "Europe/Paris"}
+protected = ["sexe"]
+categorical = ["dept"]
+ignore = ["note"]
+[monotone]
+revenu = -1
 """
 
 GIVEN = ("Maria", "José", "Ana", "João", "Antônio", "Francisca", "Carlos", "Paulo", "Pedro", "Lucas", "Luiz", "Marcos")
@@ -123,6 +139,60 @@ def payments(path: Path, days: int = 90, a_day: int = 150, seed: int = 4) -> Pat
         rows += [payment(when, who, 12, rng.lognormvariate(0.8, 0.6), "9") for when in burst]
     rows.sort(key=lambda row: row["at"])
     return _write(path, [{"Beleg": f"B/{i}", **row} for i, row in enumerate(rows)], "\t", "latin-1")
+
+
+def twice(path: Path, source: Path, share: float = 0.05, seed: int = 5) -> set[tuple[str, str]]:
+    """Copy a file of applications with people who apply again: a slip in the name, another address, telephone, handset.
+
+    Return the pairs of numbers that are one person.
+    """
+    rng = random.Random(seed)
+    with source.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter=";"))
+    pairs = set()
+    for row in rng.sample(rows, int(share * len(rows))):
+        number, at = f"R-{len(pairs):05d}", rng.randrange(len(row["SOBRENOME"]) - 1)
+        family = row["SOBRENOME"]
+        slip = family[:at] + family[at + 1] + family[at] + family[at + 2 :]
+        moved = {"RUA": f"Beco Novo, {rng.randrange(900)}", "CEL": f"+5521 9{rng.randrange(10**8):08d}", "APARELHO": ""}
+        rows.append({**row, **moved, "NR_PEDIDO": number, "SOBRENOME": slip})
+        pairs.add((row["NR_PEDIDO"], number))
+    _write(path, rows, ";", "utf-8")
+    return pairs
+
+
+def loans(path: Path, rows: int = 1_500, seed: int = 6) -> Path:
+    """Write loans of a lender in France: codes among numbers, words, departments, gaps, a sex that is not learned."""
+    rng = random.Random(seed)
+    begin = dt.datetime(2025, 1, 6, 9, tzinfo=PARIS)
+
+    def loan(number: int) -> Row:
+        income, debt = rng.lognormvariate(7.5, 0.5), rng.betavariate(2, 4)
+        home = rng.choice(["propriétaire", "locataire", "locataire", "logé", "NA"])
+        odds = 5 * debt - 0.0007 * income + (home == "locataire") - 1.9
+        bad = rng.random() < 1 / (1 + math.exp(-odds))
+        return {
+            "dossier": f"{number:05d}",
+            "depot": f"{begin + dt.timedelta(minutes=350 * number):%d/%m/%y %H:%M}",
+            "revenu": "-1" if rng.random() < 0.05 else f"{income:.0f}",
+            "taux": "inconnu" if rng.random() < 0.04 else f"{debt:.3f}",
+            "logement": home,
+            "dept": rng.choice(["01", "13", "75", "2A"]),
+            "sexe": rng.choice(["F", "H", ""]),
+            "note": f"vu le {number}",
+            "etat": rng.choice(["CTX", "impayé"]) if bad else rng.choice(["soldé", "en cours"]),
+        }
+
+    return _write(path, [loan(number) for number in range(rows)], ",", "latin-1")
+
+
+def as_parquet(source: Path, path: Path, *, without: tuple[str, ...] = ()) -> Path:
+    """Write a file of text anew as Parquet, without some of its columns."""
+    with source.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter=";"))
+    names = [name for name in rows[0] if name not in without]
+    pq.write_table(pa.table({name: [row[name] for row in rows] for name in names}), path)
+    return path
 
 
 def _write(path: Path, rows: list[Row], delimiter: str, encoding: str) -> Path:

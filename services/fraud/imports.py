@@ -77,8 +77,6 @@ def rows(found: Checked, hashed: Callable[[str, str], str], delay_us: int) -> pa
     has_device = "device_id" in found
     device = hashed_column(found["device_id"], *_kind("device_id", hashed)) if has_device else None
     is_fraud = found["is_fraud"]
-    late = pa.array(np.asarray(event_at.cast(pa.int64())) + delay_us).cast(event_at.type)
-    label_at = pc.coalesce(found["label_at"], late) if "label_at" in found else late
     nothing = pa.nulls(len(event_at), pa.string())
     columns = {
         "transaction_id": hashed_column(found["transaction_id"], "transaction", hashed),
@@ -91,7 +89,7 @@ def rows(found: Checked, hashed: Callable[[str, str], str], delay_us: int) -> pa
         "channel": _channel(found["channel"]) if "channel" in found else nothing.fill_null(OTHER),
         "country": _country(found["country"]) if "country" in found else nothing.fill_null(_NO_COUNTRY),
         "is_fraud": is_fraud,
-        "label_at": pc.if_else(is_fraud, label_at, pa.scalar(None, event_at.type)),
+        "label_at": found.label_at(is_fraud, delay_us),
         "account_key": account,
         "device_key": nothing if device is None else device,
     }

@@ -96,10 +96,7 @@ def bounds(found: Checked) -> tuple[str, Any]:
 
 def rows(found: Checked, hashed: Callable[[str, str], str], delay_us: int) -> pa.Table:
     """Return the stream's columns, with those of PRIVATE beside them."""
-    at = found["event_at"]
     bad = found["is_fraud"] if "is_fraud" in found else pa.array(np.zeros(found.rows, bool))
-    late = pa.array(np.asarray(at.cast(pa.int64())) + delay_us).cast(at.type)
-    label_at = pc.coalesce(found["label_at"], late) if "label_at" in found else late
     keys, own = [], []
     for request, has in _requests(found):
         joined = entities(request, hashed)
@@ -111,10 +108,10 @@ def rows(found: Checked, hashed: Callable[[str, str], str], delay_us: int) -> pa
     return pa.table(
         {
             "application_id": hashed_column(found["application_id"], "application", hashed),
-            "event_at": at,
+            "event_at": found["event_at"],
             "name": found["name"],
             "is_bad": bad,
-            "label_at": pc.if_else(bad, label_at, pa.scalar(None, at.type)),
+            "label_at": found.label_at(bad, delay_us),
             **columns,
         }
     )

@@ -90,13 +90,18 @@ class Acceptance:
             if not fitted.is_probability
             else gates.calibration(metrics["ece"], label, score[test], weight, drawn, bounds)
         )
+        against = (
+            self._against_champion(self._material, fitted, score)
+            if evidence.is_labelled(problem, data)
+            else Gate.skipped("champion", "nothing is known to be bad, so nothing can be compared")
+        )
         found = self._checks.result()
         return Found(
             [
                 gates.data(found),
                 gates.leakage(by_itself, known_early(data, problem), bounds),
                 gates.floor(metrics, bounds),
-                self._against_champion(self._material, fitted, score),
+                against,
                 calibration,
                 gates.fairness(details.get("fairness"), bounds),
                 gates.stability(score_psi, psi, bounds),

@@ -170,6 +170,8 @@ def leakage(alone: Mapping[str, tuple[float, float]], early: Mapping[str, int], 
     if not free:
         return Gate.skipped("leakage", "every feature is allowed to predict alone")
     best = max(free, key=lambda name: free[name][0])
+    if not free[best][0]:
+        return Gate.skipped("leakage", "too few records are known to be bad to say what a feature predicts alone")
     words = f"the best feature alone, {best}, has a ROC-AUC of {free[best][0]:.3f}, at most {bounds.alone_auc:g}"
     for name, why in bounds.allowed.items():
         words += f"; {name} is allowed: {why}"

@@ -140,6 +140,7 @@ def keep(folder: Path, recipe: str) -> None:
         for file in folder.rglob("*.parquet"):
             if LIVE not in file.relative_to(folder).parts:
                 file.unlink()
+        note.touch(mode=0o600)
         note.write_text(recipe)
 
 

@@ -205,6 +205,13 @@ class Checked:
     def is_made(self, name: str) -> bool:
         return name in self._made
 
+    def label_at(self, bad: pa.Array, delay_us: int) -> pa.Array:
+        """Return when each bad label came, by the file or else after the delay; null for good rows."""
+        at = self._columns["event_at"]
+        late = pa.array(np.asarray(at.cast(pa.int64())) + delay_us).cast(at.type)
+        came = pc.coalesce(self._columns["label_at"], late) if "label_at" in self else late
+        return pc.if_else(bad, came, pa.scalar(None, at.type))
+
     def as_identifier(self, name: str, kind: str, hashed: Callable[[str, str], str]) -> pa.Array:
         """Return a column of names as requests can carry them: one that cannot be one becomes its keyed hash."""
         column = self._columns[name]

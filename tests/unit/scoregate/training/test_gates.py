@@ -100,6 +100,14 @@ def test_a_planted_leak_is_caught() -> None:
     assert "refund alone has a ROC-AUC" in stopped.sentence
 
 
+def test_without_labels_nobody_can_say_what_leaks() -> None:
+    """The gate is skipped, and does not pass as if it had looked."""
+    data = records()
+    unlabelled = Dataset(**{**{f: getattr(data, f) for f in data.__slots__}, "label": np.zeros_like(data.label)})
+
+    assert "skipped" == gates.leakage(alone(unlabelled, NAMES), {}, BOUNDS).status
+
+
 def test_a_leak_that_is_only_there_for_some_of_the_bad_is_caught() -> None:
     """Set for four in five bad records and for no good one, it ranks no more than well, but never errs."""
     honest = records()
@@ -215,6 +223,14 @@ def test_a_model_that_refuses_one_segment_more_often_is_stopped() -> None:
     assert gates.fairness(fair(0.8), BOUNDS).status == "passed"
     assert gates.fairness(fair(0.6, small=True), BOUNDS).status == "passed"
     assert gates.fairness(None, BOUNDS).status == "skipped"
+
+
+@pytest.mark.parametrize(("approve_b", "is_near"), [(0.62, True), (0.8, False)])
+def test_a_bound_within_the_interval_is_no_proof_of_fairness(approve_b: float, *, is_near: bool) -> None:
+    """The gate passes, and says that it could not tell; a segment above the bound has nothing said of it."""
+    gate = gates.fairness(fair(approve_b), BOUNDS)
+
+    assert ("passed", is_near, is_near) == (gate.status, (gate.figure or 0) < 0.8, "too near to tell" in gate.sentence)
 
 
 def test_a_person_may_accept_a_segment_for_a_reason() -> None:
