@@ -209,6 +209,14 @@ def test_a_planted_column_that_looks_ahead_is_caught(desk: Desk) -> None:
     assert "planted.csv: recouvre (AUC 1.000) alone tells bad from good in 1,500 rows" in err.splitlines()[-1]
 
 
+def test_imported_days_are_not_trained_on_without_their_file(desk: Desk) -> None:
+    """Nothing logged their windows, so every request would look like a first one; the way on and back is told."""
+    code, _, err = desk.scoregate("train", "fraud")
+
+    assert 1 == code
+    assert "train on it again (--columns MAP.toml and the file), or delete" in err
+
+
 def test_people_who_apply_again_are_linked(desk: Desk) -> None:
     """Through a slip in the name, a move and another telephone; pairs have a score and a group, and hold no person."""
     planted = foreign.twice(desk.files / "twice.csv", desk.files / "applications.csv")

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from scoregate import catalog
+from scoregate.errors import ScoregateError
 from scoregate.models.forest import Forest
 from scoregate.policy import Policy
 from scoregate.settings import Settings
-from scoregate.training import Problem, artefact, describe, evidence
+from scoregate.training import Problem, artefact, describe, evidence, streams
 from scoregate.training.acceptance import Acceptance
 from scoregate.training.approaches import approaches
 from scoregate.training.card import Figures, card, title
@@ -172,7 +173,17 @@ def _accepted(
 
 
 def _own(service: str, settings: Settings, say: Say) -> Material:
-    """Return what a service trains on by itself."""
+    """Return what a service trains on by itself.
+
+    Raises:
+        ScoregateError: its days came from somebody's file, of whose windows no log was kept to join with.
+    """
+    days = settings.data / str(streams.hooks(service).get("STREAM", ""))
+    if streams.is_imported(days):
+        raise ScoregateError(
+            f"{service}'s days are those of a file: train on it again (--columns MAP.toml and the file), "
+            f"or delete {days} to go back to generated ones"
+        )
     module = catalog.part(service, "train")
     problem: Problem = module.PROBLEM
     names = tuple(catalog.part(service, "features").FEATURES)
