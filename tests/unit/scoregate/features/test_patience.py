@@ -28,11 +28,11 @@ def test_an_answer_that_lay_in_the_socket_while_we_were_busy_counts() -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(await reader.readline())
             # Written by now; what comes is our own fault.
-            time.sleep(0.3)  # noqa: ASYNC251 - the very thing that is tried here
+            time.sleep(1.5)  # noqa: ASYNC251 - the very thing that is tried here
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        async with patience(0.1):
+        async with patience(1.0):
             writer.write(b"asked\n")
             found = await reader.readline()
         writer.close()

@@ -197,8 +197,8 @@ def test_a_start_waits_for_who_makes_the_tables(url: str) -> None:
         other = await asyncpg.connect(url)
         await other.execute(f"DROP TABLE entries_{year:04}_{month:02}, personal_{year:04}_{month:02}")
         await other.execute("BEGIN; LOCK TABLE entries IN SHARE UPDATE EXCLUSIVE MODE")
-        starting = asyncio.create_task(PostgresLedger.open(url, "fraud", timeout_s=0.1))
-        await asyncio.sleep(0.5)
+        starting = asyncio.create_task(PostgresLedger.open(url, "fraud", timeout_s=2.0))
+        await asyncio.sleep(2.5)
         await other.execute("COMMIT")
         await other.close()
         ledger = await starting
@@ -222,12 +222,12 @@ def test_a_process_that_was_busy_does_not_take_the_server_for_down(url: str) -> 
     """What this process itself did meanwhile does not count as the server's time."""
 
     async def story() -> tuple[bool, bool]:
-        async with opened(url, timeout_s=1.0) as ledger:
+        async with opened(url, timeout_s=2.0) as ledger:
             await ledger.append(entry(0))
             appending = asyncio.create_task(ledger.append(entry(1)))
             for _ in range(4):
                 await asyncio.sleep(0)
-            time.sleep(1.5)  # noqa: ASYNC251  a busy loop is what this is about
+            time.sleep(2.5)  # noqa: ASYNC251  a busy loop is what this is about
             return (await appending).replayed, ledger.is_down
 
     assert (False, False) == asyncio.run(story())
@@ -286,7 +286,7 @@ def test_a_server_that_is_down_is_said_and_comes_back() -> None:
     """While the server is away nothing is acknowledged and the ledger says so; then the same ledger goes on."""
 
     async def story(server: Server) -> None:
-        async with opened(server.url, timeout_s=1.0) as ledger:
+        async with opened(server.url) as ledger:
             await ledger.append(entry(1))
             server.stop()
             for ask in (ledger.append(entry(2)), ledger.record([event(2)]), ledger.get("decision-1"), ledger.verify()):
@@ -364,7 +364,7 @@ def test_a_writer_waits_until_its_last_connection_is_gone(url: str) -> None:
     """As long as the server has the writer's last session, what it may still commit is not guessed at."""
 
     async def story() -> None:
-        async with opened(url, timeout_s=0.3) as ledger:
+        async with opened(url, timeout_s=2.0) as ledger:
             await ledger.append(entry(1))
             old, ledger._writer._connection = ledger._writer._connection, None
             with pytest.raises(LedgerUnavailable):
