@@ -40,6 +40,7 @@ DAYS = 13
 CAUGHT_WITHIN = 5_000
 FAULTY_DAYS = 200
 """Enough to draw windows of minutes from."""
+AT_ONCE = 64
 
 APPROVE_BELOW = (1.4, 1.9, 2.6)
 """Where the latent risk turns approve into step_up, review, decline."""
@@ -214,9 +215,9 @@ def judged(stream: Mapping[str, np.ndarray[Any, Any]], gates: tuple[Gate, ...] =
         beyond = gate.asked(bound, stable, canary, gate.tolerated[-1]).max(-1) >= worse_from
         for line in gate.tolerated[:-1]:
             beyond |= gate.asked(bound, stable, canary, line).max(-1) >= worse_from
-        beyond[beyond] = gate.against(stable[beyond], canary[beyond]) >= worse_from
-        if beyond.any() and not gate.is_about_traffic:
-            first[gate.name] = int(beyond.argmax())
+        look = None if gate.is_about_traffic else _first(gate, stable, canary, np.flatnonzero(beyond), worse_from)
+        if look is not None:
+            first[gate.name] = look
     some = np.unique(np.geomspace(1, len(stream["errors"]), 24).astype(int)) - 1
     clear = np.all([g.clear(stream[g.name][some, 0], stream[g.name][some, 1]) >= clear_from for g in gates], axis=0)
     promoted = int(some[clear.argmax()]) if clear.any() else None
@@ -226,6 +227,15 @@ def judged(stream: Mapping[str, np.ndarray[Any, Any]], gates: tuple[Gate, ...] =
     look = first[gate_name]
     asked = int(stream["errors"][look, 1].sum())
     return Run(look, promoted if promoted is not None and promoted < look else None, asked, gate_name)
+
+
+def _first(gate: Gate, stable: Any, canary: Any, looks: np.ndarray[Any, Any], worse_from: float) -> int | None:
+    """Return the first of these looks at which the gate is worse; what comes after it is never worked out."""
+    for some in np.array_split(looks, len(looks) // AT_ONCE + 1):
+        worse = gate.against(stable[some], canary[some]) >= worse_from
+        if worse.any():
+            return int(some[worse.argmax()])
+    return None
 
 
 def upper_bound(hits: int, runs: int) -> float:
@@ -328,7 +338,7 @@ def show(kind: str, parts: list[str], runs: int, days: int, hours: float, rates:
         for rate in (rate for rate in rates if rate > 1):
             tell(f"{fault.name}, {rate}/s", caught(broken, rate, runs))
     for fault in grid() if "smallest" in parts else ():
-        seen = caught(library(requests, fault, few, seed=3), 1, few, within=DAY_S)
+        seen = caught(library(requests, fault, days, seed=3), 1, runs, within=DAY_S)
         tell(f"{fault.name}, 1/s, 24 h", {**seen, "holds": None})
     return found
 
