@@ -1,63 +1,20 @@
-"""The `scoregate` command: every room that has something for the command line registers its own verbs."""
+"""The `scoregate` command. Nothing is imported here that a rollback does not need before the weights are back."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 
-from scoregate import __version__, catalog
-from scoregate.errors import ScoregateError
-
-_LEDGER = "scoregate.ledger.commands"
-_ROOMS = (
-    "scoregate.local.commands",
-    "scoregate.rollout.commands",
-    "scoregate.serving.commands",
-    "scoregate.training.commands",
-    "scoregate.training.models_command",
-    _LEDGER,
-    "scoregate.audit.commands",
-    "scoregate.batch.commands",
-)
-
-
-def _register_own(service: str, verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb that is a service's name, if it has commands of its own."""
-    if find_spec(f"{service}.commands") is not None:
-        own = verbs.add_parser(service, help="what only this service can be asked")
-        catalog.part(service, "commands").register(own.add_subparsers(title="actions", metavar="ACTION", required=True))
+from scoregate.rollout.flip import flip
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; errors that a person can mend end in one sentence and exit code 1."""
-    parser = argparse.ArgumentParser(
-        prog="scoregate", description="Real-time risk decisions: fraud, credit and KYC models behind one gateway."
-    )
-    parser.add_argument("--version", action="version", version=f"scoregate {__version__}")
-    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    asked = (sys.argv[1:] if argv is None else argv)[:1]
-    for room in _ROOMS:
-        actions = import_module(room).register(verbs)
-        if room == _LEDGER:
-            # Deciding again needs the models' libraries, of which the ledger's own room knows nothing.
-            import_module("scoregate.audit.commands").register_replay(actions)
-        # A process is not asked for what only later rooms need: an image may lack it.
-        if asked and asked[0] in verbs.choices:
-            break
-    for service in catalog.services():
-        if asked == [service] or not asked or asked[0].startswith("-"):
-            _register_own(service, verbs)
-    arguments = parser.parse_args(argv)
-    try:
-        return int(arguments.run(arguments) or 0)
-    except ScoregateError as problem:
-        print(f"scoregate: {problem.detail}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("scoregate: interrupted", file=sys.stderr)
-        return 130
+    """Run one command; return its exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:2] == ["canary", "rollback"]:
+        flip(words[2:])
+    from scoregate.command_line import run
+
+    return run(words)
 
 
 if __name__ == "__main__":

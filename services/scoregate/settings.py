@@ -1,4 +1,4 @@
-"""The only reader of the environment: every setting, its default, its unit."""
+"""The only reader of the environment but for `home.py`: every setting, its default, its unit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from scoregate.home import DEFAULT_HOME
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout (or, in an image, the folder that holds `services/`)."""
@@ -32,7 +34,7 @@ class Settings(BaseSettings):
         env_prefix="SCOREGATE_", frozen=True, extra="ignore", protected_namespaces=(), populate_by_name=True
     )
 
-    home: Path = Field(ROOT / ".scoregate", description="State folder of the local stack.")
+    home: Path = Field(DEFAULT_HOME, description="State folder of the local stack.")
     env: str = Field(
         "production", description="`production` or `development`; development allows rehearsals of faults."
     )

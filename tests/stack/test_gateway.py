@@ -20,6 +20,7 @@ import pytest
 from certificates import self_signed
 from scoregate.local import gateway
 from scoregate.local.plan import gateway_spec
+from scoregate.local.routes import routes_dir
 from scoregate.local.supervisor import stop_supervisor
 from scoregate.local.traefik import Certificate, GatewayLimits, shared_config, static_config
 from scoregate.serving.http import SECURITY_HEADERS
@@ -55,8 +56,8 @@ class Front:
 def start_front(home: Path, limits: GatewayLimits, certificate: Certificate | None = None) -> Front:
     """Two arms of `twin`, one of `fraud`, and two services without a process: one not yet known to be dead."""
     port, problems, stable, canary, single, nobody = free_ports(6)
-    routes_dir = gateway.routes_dir(home)
-    revision = gateway.write_static(home, static_config(routes_dir, port=port, limits=limits, certificate=certificate))
+    routes = routes_dir(home)
+    revision = gateway.write_static(home, static_config(routes, port=port, limits=limits, certificate=certificate))
     gateway.write_shared(home, shared_config(problems_port=problems, limits=limits, certificate=certificate))
     gateway.write_service(home, "twin", {"stable": stable, "canary": canary}, health_interval_s=0.2)
     gateway.write_service(home, "fraud", {"stable": single}, health_interval_s=0.2)

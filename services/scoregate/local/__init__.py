@@ -5,6 +5,7 @@ processes.py    one child process; processes by pid and birth
 supervisor.py   the daemon that owns the children
 valkey.py       the online store
 traefik.py      what the gateway is told, as pure functions
+routes.py       where the gateway's files are, and the way back from a canary
 gateway.py      the gateway's files; the weights of the arms
 problems.py     pages in place of the gateway's own refusals
 plan.py         who listens where and how it is started

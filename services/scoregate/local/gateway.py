@@ -3,6 +3,7 @@
     <home>/run/gateway/traefik.yml           static: entry point, timeouts, tracing; a change needs a restart
     <home>/run/gateway/routes/_shared.yml    middlewares, the catch-all, the problem pages
     <home>/run/gateway/routes/<service>.yml  router, weights, one load balancer per arm; read again when it changes
+    <home>/run/gateway/back/<service>.yml    the same with everything on the stable arm: `routes.py` goes back by it
 
 The files are JSON, which is YAML too: they can be read back without a YAML library.
 """
@@ -16,22 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scoregate.local.routes import gateway_dir, route_file, routes_dir, way_back
 from scoregate.local.state import write_atomically
 from scoregate.local.traefik import CANARY, NOTE, STABLE, service_config
 
 SHARED = "_shared"
-
-
-def gateway_dir(home: Path) -> Path:
-    return home / "run" / "gateway"
-
-
-def routes_dir(home: Path) -> Path:
-    return gateway_dir(home) / "routes"
-
-
-def route_file(home: Path, service: str) -> Path:
-    return routes_dir(home) / f"{service}.yml"
 
 
 def traefik_argv(home: Path) -> list[str]:
@@ -63,6 +53,10 @@ def write_service(
     kept = {arm: kept.get(arm, 0) for arm in ports}
     if not any(kept.values()):
         kept = {arm: 100 if arm == STABLE else 0 for arm in ports}
+    stable = {arm: port for arm, port in ports.items() if arm == STABLE}
+    back = service_config(service, stable, {STABLE: 100}, health_interval_s=health_interval_s)
+    # Before there is anything to go back from.
+    write_atomically(way_back(home, service), _text(back))
     _write_route(home, service, service_config(service, ports, kept, health_interval_s=health_interval_s))
 
 
@@ -96,6 +90,7 @@ def remove_other_routes(home: Path, services: list[str]) -> None:
     for path in routes_dir(home).glob("*.yml"):
         if path.stem not in {SHARED, *services}:
             path.unlink()
+            way_back(home, path.stem).unlink(missing_ok=True)
 
 
 def _read(home: Path, service: str) -> dict[str, Any]:

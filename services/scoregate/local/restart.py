@@ -19,6 +19,7 @@ from scoregate import catalog
 from scoregate.local import StackError, gateway
 from scoregate.local.plan import Ports, ports, process_name
 from scoregate.local.ready import probe, wait_for, wait_for_processes
+from scoregate.local.routes import turn
 from scoregate.local.state import ProcessSpec, read_desired, run_dir, write_desired
 from scoregate.local.supervisor import supervisor_of
 from scoregate.local.traefik import HOST, STABLE
@@ -78,9 +79,10 @@ class _Renewal:
         self._drop(spec.name)
 
     def _route(self, service: str, port: int) -> None:
-        arms = gateway.read_ports(self.settings.home, service) | {STABLE: port}
         before = self._reloads()
-        gateway.write_service(self.settings.home, service, arms)
+        with turn(self.settings.home, service):
+            arms = gateway.read_ports(self.settings.home, service) | {STABLE: port}
+            gateway.write_service(self.settings.home, service, arms)
         # It follows within 0.1 s, but not on a machine that is busy with something else.
         log = run_dir(self.settings.home) / "gateway.log"
         wait_for("The gateway's new route", lambda: self._reloads() > before, log=log, timeout_s=FOLLOWS_S)

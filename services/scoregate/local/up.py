@@ -30,6 +30,7 @@ from scoregate.local.plan import (
 from scoregate.local.processes import alive
 from scoregate.local.progress import Progress
 from scoregate.local.ready import last_lines, wait_for, wait_until_ready
+from scoregate.local.routes import routes_dir
 from scoregate.local.state import Desired, ProcessSpec, Stage, read_desired, read_status, run_dir, write_desired
 from scoregate.local.supervisor import end_leftovers, start_supervisor, supervisor_of
 from scoregate.local.traefik import CANARY, STABLE, shared_config, static_config
@@ -149,7 +150,7 @@ def _start_services(settings: Settings, services: list[str], planned: Ports) -> 
     home, before = settings.home, read_desired(settings.home)
     limits, secured = gateway_limits(settings), certificate(settings)
     config = static_config(
-        gateway.routes_dir(home),
+        routes_dir(home),
         port=planned.gateway,
         metrics_port=planned.metrics,
         otlp_endpoint=settings.otlp_endpoint,

@@ -7,6 +7,7 @@ decisions.py    the ledger's part of the evidence
 requests.py     the metrics' part of it
 canary.py       which canary there is, and the journal of what was done to it
 gathering.py    the evidence on one canary, from both sources
+flip.py         the first thing a rollback does: the weights
 local.py        the verbs on the local stack: second process, gateway weights
 auto.py         walks the steps and goes back by itself
 answering.py    the verdict over HTTP, for Argo's web metric

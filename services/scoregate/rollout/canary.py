@@ -1,24 +1,22 @@
 """Which canary a service has, and the journal of all that was done to canaries: files in `<home>/rollout/`.
 
 <service>.json     the canary of now; gone when there is none
+<service>.leaving  one that has lost its weight, until the rollback that took it is written down
 <service>.jsonl    every action: when, what, who, why, and the verdict with its evidence; only ever added to
-<service>.lock     held while both files and the weights change together, for milliseconds
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from scoregate.local.state import write_atomically
+from scoregate.rollout.flip import leaving_file, rollout_dir, state_file
 
 Reading = dict[str, dict[str, float]]
 """Gate → category → what a counter stands at."""
@@ -41,23 +39,25 @@ class Canary:
     why: str
 
 
-def rollout_dir(home: Path) -> Path:
-    return home / "rollout"
-
-
 def read(home: Path, service: str) -> Canary | None:
-    try:
-        return Canary(**json.loads(_state(home, service).read_text()))
-    except FileNotFoundError:
-        return None
+    return _canary(state_file(home, service))
+
+
+def leaving(home: Path, service: str) -> Canary | None:
+    """Return a canary that `flip` has taken the weight of, and nothing else yet."""
+    return _canary(leaving_file(home, service))
 
 
 def write(home: Path, canary: Canary) -> None:
-    write_atomically(_state(home, canary.service), json.dumps(asdict(canary), indent=2))
+    write_atomically(state_file(home, canary.service), json.dumps(asdict(canary), indent=2))
 
 
 def remove(home: Path, service: str) -> None:
-    _state(home, service).unlink(missing_ok=True)
+    state_file(home, service).unlink(missing_ok=True)
+
+
+def forget_leaving(home: Path, service: str) -> None:
+    leaving_file(home, service).unlink(missing_ok=True)
 
 
 def note(
@@ -97,21 +97,11 @@ def journal(home: Path, service: str) -> list[dict[str, Any]]:
         return []
 
 
-@contextlib.contextmanager
-def turn(home: Path, service: str) -> Iterator[None]:
-    """Let one command at a time change a canary. Never held while anything is waited for: a rollback must not wait."""
-    rollout_dir(home).mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (rollout_dir(home) / f"{service}.lock").open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def now_s() -> float:
-    return time.time()
-
-
-def _state(home: Path, service: str) -> Path:
-    return rollout_dir(home) / f"{service}.json"
+def _canary(file: Path) -> Canary | None:
+    try:
+        return Canary(**json.loads(file.read_text()))
+    except FileNotFoundError:
+        return None
 
 
 def _journal(home: Path, service: str) -> Path:

@@ -18,10 +18,12 @@ from typing import Any, Final
 from scoregate.errors import PROBLEM_BASE, ArtefactError
 from scoregate.local import StackError, gateway
 from scoregate.local.plan import Ports, ports, process_name, service_spec
+from scoregate.local.routes import go_back, turn
 from scoregate.local.state import Desired, ProcessSpec, Running, read_desired, read_status, write_desired
 from scoregate.local.traefik import CANARY, HOST, STABLE
 from scoregate.rollout import canary as records
 from scoregate.rollout.canary import Canary
+from scoregate.rollout.flip import leave
 from scoregate.settings import Settings
 
 READY_S: Final = 120.0
@@ -58,7 +60,7 @@ class LocalRollout:
             StackError: nothing runs, there is one already, it does not become ready, or it was rolled back meanwhile.
         """
         _must_run(self._home)
-        with records.turn(self._home, self.service):
+        with turn(self._home, self.service):
             if self.canary is not None:
                 raise StackError(f"{self.service} has a canary already, {self.canary.model}: roll it back first.")
             now_s = time.time()
@@ -86,7 +88,7 @@ class LocalRollout:
         from scoregate.rollout.gathering import readings
 
         before = readings(self._settings, self.service)
-        with records.turn(self._home, self.service):
+        with turn(self._home, self.service):
             current = self._current(of)
             taken = replace(current, weight_percent=weight_percent, since_s=time.time(), before=before)
             records.write(self._home, taken)
@@ -100,11 +102,13 @@ class LocalRollout:
         Raises:
             StackError: there is no canary, or another than `of`.
         """
-        with records.turn(self._home, self.service):
-            current = self._current(of)
-            self._weigh(0)
-            records.remove(self._home, self.service)
+        with turn(self._home, self.service):
+            # The command has flipped the weights already, or an earlier one did and came no further.
+            left = records.leaving(self._home, self.service) if of is None else None
+            current = left or self._current(of)
+            leave(self._home, self.service)
         self._note("rollback", replace(current, weight_percent=0), verdict)
+        records.forget_leaving(self._home, self.service)
         self._drop_process()
         return current
 
@@ -125,9 +129,9 @@ class LocalRollout:
             raise StackError(f"The canary of {self.service} is not ready: everything goes to the stable process.")
         crown(current.model)
         self._renew_stable()
-        with records.turn(self._home, self.service):
+        with turn(self._home, self.service):
             self._current(current)
-            self._weigh(0)
+            go_back(self._home, self.service)
             records.remove(self._home, self.service)
         self._note("promote", replace(current, weight_percent=0), verdict)
         self._drop_process()
@@ -136,10 +140,11 @@ class LocalRollout:
     # Weights and records
 
     def _weigh(self, canary_percent: int) -> None:
-        known = {STABLE: self._ports.stable[self.service], CANARY: self._ports.canary[self.service]}
-        arms = known if canary_percent else {STABLE: known[STABLE]}
+        # The stable process may be a stand-in of its own just now.
+        stable = gateway.read_ports(self._home, self.service).get(STABLE, self._ports.stable[self.service])
+        arms = {STABLE: stable, CANARY: self._ports.canary[self.service]}
         weights = {STABLE: 100 - canary_percent, CANARY: canary_percent}
-        gateway.write_service(self._home, self.service, arms, {arm: weights[arm] for arm in arms})
+        gateway.write_service(self._home, self.service, arms, weights)
 
     def _current(self, expected: Canary | None) -> Canary:
         found = self.canary
@@ -163,7 +168,7 @@ class LocalRollout:
 
     def _end(self, canary: Canary, action: str, why: str) -> None:
         """Take away a canary that never had a share, unless somebody already did."""
-        with records.turn(self._home, self.service):
+        with turn(self._home, self.service):
             found = self.canary
             if found is None or found.started_s != canary.started_s:
                 return

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from scoregate.local import gateway
+from scoregate.local.routes import go_back, route_file, routes_dir
 
 PORTS = {"stable": 1, "canary": 2}
 
@@ -64,7 +65,7 @@ def test_health_interval_outlives_new_weights(tmp_path: Path) -> None:
 
     gateway.set_weights(tmp_path, "fraud", stable=1, canary=1)
 
-    assert '"interval": "7s"' in gateway.route_file(tmp_path, "fraud").read_text()
+    assert '"interval": "7s"' in route_file(tmp_path, "fraud").read_text()
 
 
 def test_route_of_a_folder_that_is_gone_goes(tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_route_of_a_folder_that_is_gone_goes(tmp_path: Path) -> None:
 
     gateway.remove_other_routes(tmp_path, ["fraud"])
 
-    assert ["_shared.yml", "fraud.yml"] == sorted(path.name for path in gateway.routes_dir(tmp_path).iterdir())
+    assert ["_shared.yml", "fraud.yml"] == sorted(path.name for path in routes_dir(tmp_path).iterdir())
 
 
 def test_static_file_has_a_new_digest_when_it_changes(tmp_path: Path) -> None:
@@ -84,3 +85,15 @@ def test_static_file_has_a_new_digest_when_it_changes(tmp_path: Path) -> None:
     digests = [gateway.write_static(tmp_path, {"port": port}) for port in (1, 1, 2)]
 
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_way_back_is_there_before_the_weights(tmp_path: Path) -> None:
+    """Going back sends everything to wherever the stable arm is now, and twice is as good as once."""
+    gateway.write_service(tmp_path, "fraud", PORTS, {"stable": 50, "canary": 50})
+    gateway.write_service(tmp_path, "fraud", PORTS | {"stable": 9})
+    go_back(tmp_path, "fraud")
+    go_back(tmp_path, "fraud")
+
+    assert {"stable": 100} == gateway.read_weights(tmp_path, "fraud")
+    assert {"stable": 9} == gateway.read_ports(tmp_path, "fraud")
+    assert ["fraud.yml"] == [path.name for path in routes_dir(tmp_path).iterdir()]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from scoregate.home import home
 from scoregate.local import StackError, gateway
+from scoregate.local.routes import turn
 from scoregate.rollout import canary as records
 from scoregate.rollout.canary import Canary
+from scoregate.rollout.flip import flip
 from scoregate.rollout.local import LocalRollout
 from scoregate.settings import Settings
 
@@ -47,6 +52,63 @@ def test_going_back_flips_the_weights_and_says_who_and_why(rollout: LocalRollout
     )
 
 
+def test_the_command_flips_the_weights_before_all_else(
+    rollout: LocalRollout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The canary is gone for every other verb at once; the journal and the process follow."""
+    monkeypatch.setenv("SCOREGATE_HOME", str(tmp_path))
+    records.write(tmp_path, CANARY)
+    flip(["fraud", "--why", "it looks wrong"])
+
+    assert {"stable": 100} == gateway.read_weights(tmp_path, "fraud")
+    assert rollout.canary is None
+    assert CANARY == rollout.rollback()
+    assert ["rollback"] == [done["action"] for done in records.journal(tmp_path, "fraud")]
+    with pytest.raises(StackError, match="no canary"):
+        rollout.rollback()
+
+
+@pytest.mark.parametrize("words", [["fraud", "--help"], ["fraud", "--kube"], ["credit"], ["--why", "fraud"], []])
+def test_what_does_not_go_back_here_flips_nothing(
+    rollout: LocalRollout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """A question, another service's canary, or one of a cluster leave this one's weight alone."""
+    monkeypatch.setenv("SCOREGATE_HOME", str(tmp_path))
+    records.write(tmp_path, CANARY)
+    flip(words)
+
+    assert CANARY == rollout.canary
+    assert 10 == gateway.read_weights(tmp_path, "fraud")["canary"]
+
+
+def test_nothing_slow_is_imported_before_the_flip(tmp_path: Path) -> None:
+    """Settings and their library take longer than a rollback may; what is read without them agrees with them."""
+    ask = "import scoregate.__main__ as m, sys; print({'pydantic', 'argparse', 'json', 'numpy'} & set(sys.modules))"
+    environment = {"SCOREGATE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, env=environment)
+
+    assert "set()" == done.stdout.strip()
+
+
+@pytest.mark.parametrize("value", ["elsewhere", None])
+def test_the_home_is_the_settings_home(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    """A rollback that looked in another folder would find no canary."""
+    monkeypatch.delenv("SCOREGATE_HOME", raising=False)
+    if value:
+        monkeypatch.setenv("SCOREGATE_HOME", value)
+
+    assert Settings().home.resolve() == home()
+
+
+def test_a_step_while_the_stable_process_is_renewed_keeps_its_stand_in(rollout: LocalRollout, tmp_path: Path) -> None:
+    """`scoregate restart` moves the stable arm to another port for a while."""
+    records.write(tmp_path, CANARY)
+    gateway.write_service(tmp_path, "fraud", {"stable": 7, "canary": 2})
+    rollout.step(50)
+
+    assert 7 == gateway.read_ports(tmp_path, "fraud")["stable"]
+
+
 def test_a_step_of_a_canary_that_is_gone_changes_nothing(rollout: LocalRollout, tmp_path: Path) -> None:
     """Whoever was waiting while somebody went back must not bring the canary back."""
     records.write(tmp_path, CANARY)
@@ -79,10 +141,10 @@ def test_two_commands_never_change_a_canary_at_once(tmp_path: Path) -> None:
     order: list[str] = []
 
     def second() -> None:
-        with records.turn(tmp_path, "fraud"):
+        with turn(tmp_path, "fraud"):
             order.append("second")
 
-    with records.turn(tmp_path, "fraud"):
+    with turn(tmp_path, "fraud"):
         other = threading.Thread(target=second)
         other.start()
         other.join(0.05)
