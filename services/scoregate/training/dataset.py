@@ -6,7 +6,7 @@ The road is the one of serving: `Request` → `entities` → the FeatureService'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -90,6 +90,12 @@ class Dataset:
     def vector(self, index: int, request: Any, row: FeatureRow) -> list[float]:
         """Return the vector of one request, given what `request` and `row` return."""
         return list(self.matrix[index].tolist())
+
+    def examples(self, request_type: Any, chosen: Sequence[int]) -> Iterator[tuple[Any, FeatureRow, list[float]]]:
+        """Yield the requests that were chosen, what the views held for each, and its vector."""
+        for index in chosen:
+            request, row = self.request(request_type, index), self.row(index)
+            yield request, row, self.vector(index, request, row)
 
     def missing(self) -> list[list[str]]:
         """Return what serving would have called missing of each request: views of facts, `view:feature` for nulls."""

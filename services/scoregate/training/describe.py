@@ -85,7 +85,7 @@ def golden(
     outcome: Ints,
     policy: Policy,
 ) -> list[dict[str, Any]]:
-    """Return real requests from the test period with all that serving must make of them again.
+    """Return real requests, from the test period where they can be had, with all that serving must make of them again.
 
     They are spread over the outcomes and, within each, over the scores.
     """
@@ -98,9 +98,7 @@ def golden(
         places = np.linspace(0, len(some) - 1, min(len(some), -(-GOLDEN // len(present)))).astype(int)
         chosen += some[np.unique(places)].tolist()
     out = []
-    for i in chosen:
-        request, row = data.request(request_type, i), data.row(i)
-        vector = data.vector(i, request, row)
+    for request, row, vector in data.examples(request_type, chosen):
         scored = float(forest.predict(np.array([vector], np.float32))[0])
         answer = policy.decide(scored, dict(zip(names, vector, strict=True)), [*row.stale, *row.missing])
         out.append(

@@ -10,14 +10,13 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from scoregate import catalog
-from scoregate.errors import ScoregateError
 from scoregate.features import FeatureRow, Status, ViewRow
 from scoregate.features.plan import FeaturePlan, compile_plan, read_registry
 from scoregate.hashing import KeyedHash
@@ -26,6 +25,7 @@ from scoregate.training import ByTime, Problem, prepare, streams
 from scoregate.training.bulk import BulkWindows, EventIndex
 from scoregate.training.dataset import DAY_US, Dataset, Ints, Mask, _learned, _sample
 from scoregate.training.imports import Material, Say, columns, files, leak
+from scoregate.training.imports.days import Period, choose, date_of
 from scoregate.training.imports.log import Read
 from scoregate.training.imports.policy import without
 from scoregate.training.streams import DEMO
@@ -33,41 +33,14 @@ from scoregate.training.tilelog import TileView, tile_views
 from scoregate.training.tiles import tiles_at
 from scoregate.training.vectors import Floats, _values
 
-FEWEST_DAYS: Final = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What somebody wants to train on; days that are not given are chosen from the file's."""
+    """What somebody wants to train on."""
 
     file: Path
     column_map: Path
-    start: dt.date | None = None
-    train_days: int | None = None
-    delay_days: int | None = None
-    test_days: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Days:
-    """First day of training, of the gap, of the test, and the day after: all UTC, as microseconds."""
-
-    train_us: int
-    gap_us: int
-    test_us: int
-    end_us: int
-
-    def fold(self, at_us: Ints, folds: int) -> Ints:
-        """Return each event's fold in blocks of time: -1 tested on, -2 neither."""
-        block = (at_us - self.train_us) * folds // (self.gap_us - self.train_us)
-        fold = np.where((at_us >= self.train_us) & (at_us < self.gap_us), block, -2)
-        return np.where((at_us >= self.test_us) & (at_us < self.end_us), -1, fold)
-
-    def __str__(self) -> str:
-        said = [dt.datetime.fromtimestamp(us / 1e6, dt.UTC).date() for us in (self.train_us, self.test_us, self.end_us)]
-        train, gap = ((b - a) // DAY_US for a, b in ((self.train_us, self.gap_us), (self.gap_us, self.test_us)))
-        test = (self.end_us - self.test_us) // DAY_US
-        return f"trains on {train} days from {said[0]}, tests on {test} from {said[1]}, {gap} between"
+    period: Period
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,8 +95,8 @@ def material(service: str, asked: Asked, settings: Settings, say: Say) -> Materi
     column_map, checked, left_out = _received(part, asked, say)
 
     split: ByTime = problem.split
-    delay_days = split.gap_days if asked.delay_days is None else asked.delay_days
-    days = choose(_us(checked["event_at"]), asked, replace(split, gap_days=delay_days))
+    delay_days = split.gap_days if asked.period.delay_days is None else asked.period.delay_days
+    days = choose(_us(checked["event_at"]), asked.period, replace(split, gap_days=delay_days), "the file")
     hashed = KeyedHash.create(settings.hash_key_path)
     rows = part.rows(checked, hashed, delay_days * DAY_US).sort_by("event_at")
     at_us = _us(rows["event_at"])
@@ -132,7 +105,7 @@ def material(service: str, asked: Asked, settings: Settings, say: Say) -> Materi
     fold = np.where(known, -2, fold)
     is_labelled = bool(pc.any(rows[problem.label]).as_py())
     if is_labelled or problem.objective == "supervised":
-        _check_labels(rows, fold, problem, asked.file.name)
+        check_labels(rows, fold, problem, asked.file.name)
     say(f"{days}; {int(known.sum()):,} test rows left out, of accounts known as compromised")
 
     read = Read.of(service, asked.file, column_map, checked.rows + left_out)
@@ -229,33 +202,6 @@ def in_order(rows: int) -> pa.Array:
     return pa.array(at).cast(columns.UTC_US)
 
 
-def choose(at_us: Ints, asked: Asked, usual: ByTime) -> Days:
-    """Return the days to train and to test on: as asked, else the usual ones that end with the file.
-
-    Where the file is too short for those, four fifths of what is left after the gap are trained on.
-
-    Raises:
-        ScoregateError: the file does not have the days.
-    """
-    first, last = (int(us) // DAY_US for us in (at_us.min(), at_us.max()))
-    have, gap = last - first + 1, usual.gap_days
-    if asked.start is None and asked.train_days is None and asked.test_days is None:
-        usable = have - gap
-        test = min(usual.test_days, max(usable // 5, 1))
-        train = min(usual.train_days, usable - test)
-    else:
-        train = usual.train_days if asked.train_days is None else asked.train_days
-        test = usual.test_days if asked.test_days is None else asked.test_days
-    begin = last + 1 - test - gap - train if asked.start is None else (asked.start - dt.date(1970, 1, 1)).days
-    if min(train, test) < 1 or gap < 0 or train + test < FEWEST_DAYS or begin < first or begin + train + gap > last:
-        raise ScoregateError(
-            f"the file has {have} days, {_date(first)} to {_date(last)}: not enough for {max(train, 1)} days of "
-            f"training from {_date(begin)}, {gap} of delay and {max(test, 1)} of test"
-        )
-    marks = np.cumsum([begin, train, gap, test]) * DAY_US
-    return Days(*marks.tolist())
-
-
 def windows(rows: pa.Table, asked: pa.Table, views: Sequence[TileView]) -> dict[str, BulkWindows]:
     """Return the windows of some requests over the stream's rows, by view."""
     at_us = _us(asked["event_at"])
@@ -277,7 +223,12 @@ def compromised(rows: pa.Table, at_us: Ints, problem: Problem, since_us: int) ->
     return np.asarray(first[code] <= at_us // DAY_US * DAY_US)
 
 
-def _check_labels(rows: pa.Table, fold: Ints, problem: Problem, file: str) -> None:
+def check_labels(rows: pa.Table, fold: Ints, problem: Problem, file: str) -> None:
+    """Refuse what cannot be learned.
+
+    Raises:
+        ScoregateError: the training or the test period has no good or no bad records.
+    """
     bad = rows[problem.label].to_numpy(zero_copy_only=False).astype(bool)
     wrong = []
     for what, part in (("training", fold >= 0), ("test", fold == -1)):
@@ -310,13 +261,9 @@ def _write(folder: Path, rows: pa.Table, recipe: str) -> None:
     day = _us(rows["event_at"]) // DAY_US
     cuts = np.flatnonzero(np.append(True, np.diff(day) != 0))
     for begin, end in zip(cuts, np.append(cuts[1:], len(day)), strict=True):
-        streams.write(folder / f"{_date(day[begin])}.parquet", rows.slice(begin, end - begin))
+        streams.write(folder / f"{date_of(day[begin])}.parquet", rows.slice(begin, end - begin))
     (folder / streams.RECIPE).write_text(recipe)
 
 
 def _us(column: Any) -> Ints:
     return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
-
-
-def _date(day: int) -> dt.date:
-    return dt.date(1970, 1, 1) + dt.timedelta(days=int(day))

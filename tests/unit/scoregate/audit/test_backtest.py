@@ -12,10 +12,10 @@ import pytest
 import toy
 from scoregate.audit.backtest import Backtest, Segment
 from scoregate.audit.backtest_report import lines
-from scoregate.audit.history import History
 from scoregate.errors import ArtefactCorrupt, SignatureMismatch
 from scoregate.events import Effect, Event
 from scoregate.ledger import Entry
+from scoregate.ledger.history import History
 from scoregate.ledger.sqlite import SqliteLedger
 
 from .recorded import decisions, stored
@@ -146,4 +146,4 @@ def test_the_last_label_of_a_decision_holds(tmp_path: Path) -> None:
 
     asyncio.run(fill())
     with History(f"sqlite:///{tmp_path}/toy.db", "toy") as history:
-        assert {"p1": False, "p2": True} == history.labels(["p1", "p2", "p3"])
+        assert {"p1": False, "p2": True} == {key: one.is_bad for key, one in history.labels(["p1", "p2", "p3"]).items()}

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import toy
-from scoregate.audit.history import History
 from scoregate.audit.replay import Deciders, replay
 from scoregate.errors import LedgerUnavailable
 from scoregate.ledger import Entry
+from scoregate.ledger.history import History
 from scoregate.ledger.sqlite import SqliteLedger
 
 from .recorded import as_json, decisions, stored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,14 +14,16 @@ from scoregate.errors import ScoregateError
 from scoregate.settings import Settings
 from scoregate.training import ByTime, Problem, streams
 from scoregate.training.bulk import DAY_US
-from scoregate.training.imports.events import Asked, _write, choose, compromised
+from scoregate.training.imports.days import Days, Period
+from scoregate.training.imports.days import choose as chosen
+from scoregate.training.imports.events import _write, compromised
 
 USUAL = ByTime(train_days=44, gap_days=7, test_days=14)
 STAMP = pa.timestamp("us", tz="UTC")
 
 
-def asked(**days: object) -> Asked:
-    return Asked(Path("f"), Path("m"), **days)  # type: ignore[arg-type]
+def choose(at_us: Any, **asked: Any) -> Days:
+    return chosen(at_us, Period(**asked), USUAL, "the file")
 
 
 def span(days: int) -> np.ndarray:  # type: ignore[type-arg]
@@ -29,7 +32,7 @@ def span(days: int) -> np.ndarray:  # type: ignore[type-arg]
 
 def test_the_usual_days_end_with_the_file() -> None:
     """What is before them only fills windows."""
-    assert [25, 69, 76, 90] == [getattr(choose(span(90), asked(), USUAL), f"{n}_us") // DAY_US for n in NAMES]
+    assert [25, 69, 76, 90] == [getattr(choose(span(90)), f"{n}_us") // DAY_US for n in NAMES]
 
 
 NAMES = ("train", "gap", "test", "end")
@@ -37,12 +40,12 @@ NAMES = ("train", "gap", "test", "end")
 
 def test_a_short_file_is_split_all_the_same() -> None:
     """A fifth of what the gap leaves is tested on."""
-    assert [0, 19, 26, 30] == [getattr(choose(span(30), asked(), USUAL), f"{n}_us") // DAY_US for n in NAMES]
+    assert [0, 19, 26, 30] == [getattr(choose(span(30)), f"{n}_us") // DAY_US for n in NAMES]
 
 
 def test_days_are_as_asked() -> None:
     """From the first day on; what comes after the test is left out."""
-    days = choose(span(90), asked(start=dt.date(1970, 1, 11), train_days=20, test_days=5), USUAL)
+    days = choose(span(90), start=dt.date(1970, 1, 11), train_days=20, test_days=5)
     at = np.array([9, 10, 29, 30, 36, 37, 41, 42]) * DAY_US
 
     assert [-2, 0, 1, -2, -2, -1, -1, -2] == days.fold(at, 2).tolist()
@@ -52,7 +55,7 @@ def test_days_are_as_asked() -> None:
 def test_days_that_the_file_does_not_have_are_refused(days: dict[str, object]) -> None:
     """With what it has and what was asked."""
     with pytest.raises(ScoregateError, match=r"the file has 60 days, 1970-01-01 to 1970-03-01"):
-        choose(span(60), asked(**days), USUAL)
+        choose(span(60), **days)
 
 
 def test_who_was_known_as_compromised_when_the_day_began_is_marked() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -19,6 +20,14 @@ from scoregate.ledger.sqlite_file import connect
 PAGE_ROWS: Final = 2_000
 """Entries in memory at once."""
 _TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What became of a decision, and when that became known (microseconds since the epoch)."""
+
+    is_bad: bool
+    known_us: int
 
 
 class History:
@@ -45,15 +54,15 @@ class History:
         found = self._archive.get(self._service, decision_id)
         return found and self._cipher.decrypted(found)
 
-    def labels(self, subjects: Sequence[str]) -> dict[str, bool]:
-        """Return of each natural key that was labelled whether it was bad, as the label that became known last says."""
+    def labels(self, subjects: Sequence[str]) -> dict[str, Label]:
+        """Return of each natural key that was labelled the label that became known last."""
         is_sqlite = self._url.startswith("sqlite:///")
         read = _sqlite_labels if is_sqlite else _postgres_labels
         with _reading():
             found = read(self._url, self._service, [_keys(subject) for subject in subjects]) if subjects else []
         wanted = set(subjects)
         labels = [e for e in map(Event.decode, found) if e.effect is Effect.LABEL and e.subject in wanted]
-        return {e.subject: bool(e.is_bad) for e in sorted(labels, key=lambda e: e.known_us)}
+        return {e.subject: Label(bool(e.is_bad), e.known_us) for e in sorted(labels, key=lambda e: e.known_us)}
 
     def __enter__(self) -> Self:
         return self
