@@ -42,7 +42,7 @@ def free_ports(count: int) -> list[int]:
 def call(
     port: int, path: str, *, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     try:
         connection.request(method, path, body=body, headers=dict(headers or {}))
         answer = connection.getresponse()

@@ -2,9 +2,8 @@
 
 /readyz                     200, or 503 while FOLDER/NAME.unready exists
 /v1/<any>/status/<code>     a problem of the service's own with this status
-/v1/<any>/slow/<ms>         200 after so many milliseconds
 /v1/<any>/break             closes the connection without an answer
-anything else               200: who answered, and the headers that came
+anything else               200: who answered, and the headers that came; after `Slow-Ms` milliseconds, if they say so
 On SIGTERM it writes its name into FOLDER/stopped and ends.
 """
 
@@ -35,12 +34,10 @@ class Upstream(BaseHTTPRequestHandler):
             self._answer(503 if (FOLDER / f"{NAME}.unready").exists() else 200, {})
         elif len(parts) == 4 and parts[2] == "status":
             self._answer(int(parts[3]), {"title": "of the service itself", "arm": NAME}, "application/problem+json")
-        elif len(parts) == 4 and parts[2] == "slow":
-            time.sleep(int(parts[3]) / 1000)
-            self._answer(200, {"arm": NAME})
         elif parts[-1] == "break":
             self.close_connection = True
         else:
+            time.sleep(int(self.headers.get("Slow-Ms") or 0) / 1000)
             self._answer(200, {"arm": NAME, "pid": os.getpid(), "headers": dict(self.headers)})
 
     def do_POST(self) -> None:

@@ -2,7 +2,7 @@
 
     <home>/run/gateway/traefik.yml           static: entry point, timeouts, tracing; a change needs a restart
     <home>/run/gateway/routes/_shared.yml    middlewares, the catch-all, the problem pages
-    <home>/run/gateway/routes/<service>.yml  router, weights, one load balancer per arm; read again when it changes
+    <home>/run/gateway/routes/<service>.yml  routers, weights, load balancers per arm; read again when it changes
     <home>/run/gateway/back/<service>.yml    the same with everything on the stable arm: `routes.py` goes back by it
 
 The files are JSON, which is YAML too: they can be read back without a YAML library.
@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scoregate.local.arms import NOTE, service_config
 from scoregate.local.routes import gateway_dir, route_file, routes_dir, way_back
 from scoregate.local.state import write_atomically
-from scoregate.local.traefik import CANARY, NOTE, STABLE, service_config
+from scoregate.local.traefik import CANARY, STABLE
 
 SHARED = "_shared"
 

@@ -70,7 +70,11 @@ def ports(settings: Settings, services: list[str]) -> Ports:
 
 def gateway_limits(settings: Settings) -> GatewayLimits:
     longest_ms = max(settings.deadline_ms, settings.batch_deadline_ms)
-    return GatewayLimits(max_body_bytes=settings.max_body_bytes, answer_s=longest_ms / 1000 + ANSWER_MARGIN_S)
+    return GatewayLimits(
+        max_body_bytes=settings.max_body_bytes,
+        answer_s=longest_ms / 1000 + ANSWER_MARGIN_S,
+        decision_s=settings.deadline_ms / 1000,
+    )
 
 
 def certificate(settings: Settings) -> Certificate | None:

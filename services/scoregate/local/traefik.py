@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from scoregate.serving.http import SECURITY_HEADERS
 HOST = "127.0.0.1"
 STABLE = "stable"
 CANARY = "canary"
-NOTE = "scoregate"
+ALL, DECISIONS = "all", "decisions"
+"""Transports: of one record that is scored, and of all else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class GatewayLimits:
     burst: int = 10_000
     answer_s: float = 3.0
     """Longest wait for a service's answer; above the service's own deadline, so that its answer comes first."""
+    decision_s: float = 1.0
+    """Longest wait for one decision: the service's own deadline, since a process that was killed cannot keep it."""
     health_interval_s: float = 1.0
     drain_s: float = 2.0
 
@@ -164,76 +166,19 @@ def shared_config(
                 "nothing": _pages(problems_port, "/problem/404"),
                 "unavailable": _pages(problems_port, "/problem/503"),
             },
-            "serversTransports": {
-                "arms": {
-                    "maxIdleConnsPerHost": 256,
-                    "forwardingTimeouts": {
-                        "dialTimeout": "250ms",
-                        "responseHeaderTimeout": f"{limits.answer_s:g}s",
-                        # Shorter than the services keep connections: else a request meets a closing one.
-                        "idleConnTimeout": "30s",
-                    },
-                }
-            },
+            "serversTransports": {ALL: _transport(limits.answer_s), DECISIONS: _transport(limits.decision_s)},
         },
     }
 
 
-def service_config(
-    service: str,
-    ports: Mapping[str, int],
-    weights: Mapping[str, int],
-    *,
-    health_interval_s: float = 1.0,
-) -> dict[str, Any]:
-    """Route `/v1/<service>/` to its arms by weight; to the 503 page when no arm is healthy.
-
-    An arm of weight 0 is left out. In the file it would keep its health check, and once it is the only healthy one
-    Traefik's round robin looks for a server among none and never returns.
-    """
-    arms = {arm: port for arm, port in ports.items() if weights.get(arm, 0) > 0}
-    check = {
-        "path": "/readyz",
-        "interval": f"{health_interval_s:g}s",
-        "unhealthyInterval": f"{health_interval_s / 2:g}s",
-        "timeout": f"{health_interval_s:g}s",
-    }
-    services: dict[str, Any] = {
-        service: {"failover": {"service": f"{service}-arms", "fallback": "unavailable"}},
-        f"{service}-arms": {
-            "weighted": {
-                "healthCheck": {},
-                "services": [{"name": f"{service}-{arm}", "weight": weights[arm]} for arm in arms],
-            }
-        },
-    }
-    for arm, port in arms.items():
-        services[f"{service}-{arm}"] = {
-            "loadBalancer": {
-                "servers": [{"url": f"http://{HOST}:{port}"}],
-                "healthCheck": check,
-                "serversTransport": "arms",
-            }
-        }
-    if not arms:
-        services = {service: {"failover": {"service": "unavailable", "fallback": "unavailable"}}}
+def _transport(answer_s: float) -> dict[str, Any]:
     return {
-        # Traefik passes over it; gateway.py reads it back.
-        NOTE: {
-            "ports": dict(ports),
-            "weights": {arm: weights.get(arm, 0) for arm in ports},
-            "health_interval_s": health_interval_s,
-        },
-        "http": {
-            "routers": {
-                service: {
-                    "rule": f"PathPrefix(`/v1/{service}/`)",
-                    "entryPoints": ["web"],
-                    "middlewares": ["edge"],
-                    "service": service,
-                }
-            },
-            "services": services,
+        "maxIdleConnsPerHost": 256,
+        "forwardingTimeouts": {
+            "dialTimeout": "250ms",
+            "responseHeaderTimeout": f"{answer_s:g}s",
+            # Shorter than the services keep connections: else a request meets a closing one.
+            "idleConnTimeout": "30s",
         },
     }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scoregate.local.traefik import GatewayLimits, service_config, shared_config, static_config
+from scoregate.local.arms import service_config
+from scoregate.local.traefik import GatewayLimits, shared_config, static_config
 
 SERVICES_OWN = {"400", "401", "403", "404", "405", "409", "415", "422", "500", "503"}
 

@@ -1,0 +1,88 @@
+"""What Traefik is told of one service: pure functions from ports and weights to its routes and arms.
+
+To score one record is a route of its own, because its wait is shorter than that of all else. How long Traefik waits is
+said by a service's transport, so that each route has services of its own, and each arm two health checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scoregate.local.traefik import ALL, DECISIONS, HOST
+
+NOTE = "scoregate"
+
+
+def service_config(
+    service: str,
+    ports: Mapping[str, int],
+    weights: Mapping[str, int],
+    *,
+    health_interval_s: float = 1.0,
+) -> dict[str, Any]:
+    """Route `/v1/<service>/` to its arms by weight; to the 503 page when no arm is healthy.
+
+    An arm of weight 0 is left out. In the file it would keep its health check, and once it is the only healthy one
+    Traefik's round robin looks for a server among none and never returns.
+    """
+    arms = {arm: (port, weights[arm]) for arm, port in ports.items() if weights.get(arm, 0) > 0}
+    path, decisions = f"/v1/{service}/", f"{service}-{DECISIONS}"
+    return {
+        # Traefik passes over it; gateway.py reads it back.
+        NOTE: {
+            "ports": dict(ports),
+            "weights": {arm: weights.get(arm, 0) for arm in ports},
+            "health_interval_s": health_interval_s,
+        },
+        "http": {
+            "routers": {
+                service: _router(f"PathPrefix(`{path}`)", service, priority=10),
+                decisions: _router(f"Path(`{path}score`)", decisions, priority=20),
+            },
+            "services": {
+                **_arms(service, ALL, arms, health_interval_s),
+                **_arms(decisions, DECISIONS, arms, health_interval_s),
+            },
+        },
+    }
+
+
+def _router(rule: str, service: str, *, priority: int) -> dict[str, Any]:
+    return {
+        "rule": rule,
+        "priority": priority,
+        "entryPoints": ["web"],
+        "middlewares": ["edge"],
+        "service": service,
+    }
+
+
+def _arms(name: str, transport: str, arms: Mapping[str, tuple[int, int]], health_interval_s: float) -> dict[str, Any]:
+    """Share what comes to `name` between the arms: port and weight of each."""
+    if not arms:
+        return {name: {"failover": {"service": "unavailable", "fallback": "unavailable"}}}
+    services: dict[str, Any] = {
+        name: {"failover": {"service": f"{name}-arms", "fallback": "unavailable"}},
+        f"{name}-arms": {
+            "weighted": {
+                "healthCheck": {},
+                "services": [{"name": f"{name}-{arm}", "weight": weight} for arm, (_, weight) in arms.items()],
+            }
+        },
+    }
+    check = {
+        "path": "/readyz",
+        "interval": f"{health_interval_s:g}s",
+        "unhealthyInterval": f"{health_interval_s / 2:g}s",
+        "timeout": f"{health_interval_s:g}s",
+    }
+    for arm, (port, _) in arms.items():
+        services[f"{name}-{arm}"] = {
+            "loadBalancer": {
+                "servers": [{"url": f"http://{HOST}:{port}"}],
+                "healthCheck": check,
+                "serversTransport": transport,
+            }
+        }
+    return services
