@@ -70,6 +70,9 @@ class Replica:
         while not self.is_ready:
             if time.monotonic() > until_s:
                 raise TimeoutError(Path(self._spec.log).read_text()[-2000:])
+            if self._process is not None and self._process.poll() is not None:
+                # As the supervisor does: a port that BentoML found free for itself may be taken meanwhile.
+                self.start()
             time.sleep(0.05)
 
     def stop(self) -> None:
