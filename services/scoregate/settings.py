@@ -8,9 +8,9 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from scoregate.home import DEFAULT_HOME
+from scoregate.tracing_settings import TracingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout (or, in an image, the folder that holds `services/`)."""
@@ -22,17 +22,20 @@ def unknown_variables() -> list[str]:
     return sorted(name for name in os.environ if name.startswith("SCOREGATE_") and name not in known)
 
 
+def other_names() -> dict[str, str]:
+    """Variables that win over a setting's own, with the setting's name."""
+    aliases = ((name, field.validation_alias) for name, field in Settings.model_fields.items())
+    choices = ((name, alias.choices) for name, alias in aliases if isinstance(alias, AliasChoices))
+    return {str(each): name for name, some in choices for each in some if not str(each).startswith("SCOREGATE_")}
+
+
 def quiet_libraries() -> None:
     """Keep the libraries of training from reporting to their makers; before the first of them is imported."""
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true", GX_ANALYTICS_ENABLED="false")
 
 
-class Settings(BaseSettings):
+class Settings(TracingSettings):
     """Settings of one process, each from `SCOREGATE_<NAME>`; relative paths begin at the working directory."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="SCOREGATE_", frozen=True, extra="ignore", protected_namespaces=(), populate_by_name=True
-    )
 
     home: Path = Field(DEFAULT_HOME, description="State folder of the local stack.")
     env: str = Field(
@@ -101,14 +104,6 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(1_000, gt=0, description="Default and longest deadline of a request.")
     batch_deadline_ms: int = Field(4_000, gt=0, description="Default and longest deadline of a batch, or of events.")
     drain_s: float = Field(0.5, ge=0, description="Time between 'not ready' and closing the listener after SIGTERM.")
-    trace_ratio: float = Field(
-        0.01, ge=0, le=1, description="Share of root traces sampled here when no parent decided."
-    )
-    otlp_endpoint: str | None = Field(
-        None,
-        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "SCOREGATE_OTLP_ENDPOINT"),
-        description="OTLP/HTTP base URL that spans go to; none are exported without it.",
-    )
     log_requests: bool = Field(True, description="One JSON log line per request.")
     gateway_port: int = Field(8080, description="Local gateway, on 127.0.0.1.")
     tls_cert: Path | None = Field(None, description="Certificate of the local gateway, PEM with its chain.")

@@ -53,7 +53,7 @@ from scoregate.serving.door import Door
 from scoregate.serving.startup import make_ready
 from scoregate.settings import Settings
 from scoregate.telemetry.metrics import Metrics
-from scoregate.telemetry.tracing import NoTracing
+from scoregate.telemetry.tracing import UNTRACED
 
 async def score():
     settings = Settings(home=Path(sys.argv[1]), store_url=sys.argv[2], store_timeout_ms=5_000)
@@ -61,7 +61,7 @@ async def score():
     ready = await make_ready("toy", toy.Request, toy.CODE, settings, metrics, print)
     request = toy.Request.model_validate_json(toy.body())
     try:
-        decided = await ready.scorer.decide(Asked(request, None, time.time(), NoTracing().begin(None, "", {})))
+        decided = await ready.scorer.decide(Asked(request, None, time.time(), UNTRACED.begin(None, "", {})))
     finally:
         await ready.close()
     return {"answer": json.loads(decided.answer), "degraded": ready.degraded}

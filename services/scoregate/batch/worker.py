@@ -30,7 +30,7 @@ from scoregate.serving import wire
 from scoregate.serving.events import Intake, event_code
 from scoregate.settings import Settings
 from scoregate.telemetry.metrics import NoCounts
-from scoregate.telemetry.tracing import NoTracing, RequestTrace
+from scoregate.telemetry.tracing import UNTRACED, RequestTrace
 
 AT_ONCE: Final = 10_000
 """Rows that share a round trip to the store; the ledger writes them in groups of its own size."""
@@ -40,8 +40,6 @@ PAUSE_S: Final = 0.5
 """Before a dependency that did not answer is asked again; doubled each time."""
 EVER: Final = dt.timedelta(days=36_500)
 """How long ago a row may have happened, where features are looked up as of then."""
-
-_UNTRACED: Final = NoTracing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class BatchWorker:
                 await asyncio.sleep(PAUSE_S * 2 ** (attempt - 1))
             # At the same moment, as far as features and their ages are concerned.
             now_s = time.time()
-            trace = _UNTRACED.begin(None, "", {})
+            trace = UNTRACED.begin(None, "", {})
             asked = [self._asked(requests[i], now_s, trace) for i in waiting]
             rows = None if features is None else [features[i] for i in waiting]
             try:

@@ -37,8 +37,8 @@ def service_config(
         },
         "http": {
             "routers": {
-                service: _router(f"PathPrefix(`{path}`)", service, priority=10),
-                decisions: _router(f"Path(`{path}score`)", decisions, priority=20),
+                **_routers(f"PathPrefix(`{path}`)", service, priority=10),
+                **_routers(f"Path(`{path}score`)", decisions, priority=20),
             },
             "services": {
                 **_arms(service, ALL, arms, health_interval_s),
@@ -48,13 +48,21 @@ def service_config(
     }
 
 
-def _router(rule: str, service: str, *, priority: int) -> dict[str, Any]:
+def _routers(rule: str, service: str, *, priority: int) -> dict[str, Any]:
+    """Two ways to a service: Traefik would follow whatever a caller's trace says of sampling.
+
+    Whoever brings a trace gets no span of the gateway, and the service is told not to believe its flag.
+    """
+    router = {"entryPoints": ["web"], "service": service}
     return {
-        "rule": rule,
-        "priority": priority,
-        "entryPoints": ["web"],
-        "middlewares": ["edge"],
-        "service": service,
+        service: {**router, "rule": rule, "priority": priority, "middlewares": ["edge"]},
+        f"{service}-strange": {
+            **router,
+            "rule": f"{rule} && HeaderRegexp(`Traceparent`, `.`)",
+            "priority": priority + 5,
+            "middlewares": ["edge", "strange"],
+            "observability": {"tracing": False},
+        },
     }
 
 

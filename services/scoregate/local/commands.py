@@ -23,7 +23,7 @@ INTERRUPTED = 130
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `up`, `down`, `status`, `restart` and `chaos`."""
+    """Add `up`, `down`, `status`, `restart`, `chaos` and `trace`."""
     up = subparsers.add_parser("up", help="start the stack on this machine and wait until it is ready")
     down = subparsers.add_parser("down", help="stop what `up` started; the state stays")
     status = subparsers.add_parser("status", help="say what runs, and how it is")
@@ -33,7 +33,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     chaos.add_argument("service", help="a service's name")
     chaos.add_argument("fault", nargs="*", help="PART=HOW, as store=dead; none mends everything")
     chaos.add_argument("--seconds", type=float, default=60.0, help="after which all is well again (%(default)g)")
-    commands = {"up": up, "down": down, "status": status, "restart": restart, "chaos": chaos}
+    trace = subparsers.add_parser("trace", help="draw a recent trace; the last decision's if none is named")
+    trace.add_argument("id", nargs="?", help="of a trace, or of a decision")
+    commands = {"up": up, "down": down, "status": status, "restart": restart, "chaos": chaos, "trace": trace}
     for name, parser in commands.items():
         parser.set_defaults(run=_runner(name))
 
@@ -98,6 +100,10 @@ def _dispatch(name: str, settings: Settings, arguments: argparse.Namespace) -> i
             from scoregate.local.chaos import chaos
 
             return chaos(settings, console, arguments.service, arguments.fault, arguments.seconds)
+        case "trace":
+            from scoregate.local.trace import trace
+
+            return trace(settings, console, arguments.id)
         case _:
             raise StackError(f"There is no command {name}.")
 

@@ -11,7 +11,7 @@ from scoregate.local.gateway import traefik_argv
 from scoregate.local.state import ProcessSpec, Stage, run_dir
 from scoregate.local.traefik import HOST, Certificate, GatewayLimits
 from scoregate.local.valkey import store_port
-from scoregate.settings import ROOT, Settings
+from scoregate.settings import ROOT, Settings, other_names
 
 FIRST_STABLE = 1
 FIRST_CANARY = 51
@@ -86,9 +86,8 @@ def certificate(settings: Settings) -> Certificate | None:
 def environment(settings: Settings) -> dict[str, str | None]:
     """Every setting, said outright: what the supervisor was once started with must not reach a child by itself."""
     said = {name: None if value is None else str(value) for name, value in settings.model_dump().items()}
-    # It would win over the setting, and it may be one that the supervisor was started with.
-    other_name = {"OTEL_EXPORTER_OTLP_ENDPOINT": said["otlp_endpoint"]}
-    return {f"SCOREGATE_{name.upper()}": value for name, value in said.items()} | other_name
+    # They would win over the settings, and may be what the supervisor was started with.
+    return {f"SCOREGATE_{name.upper()}": value for name, value in said.items()} | dict.fromkeys(other_names())
 
 
 def process_name(service: str, arm: str) -> str:
@@ -114,6 +113,7 @@ def service_spec(
     folder = run_dir(settings.home) / name
     env = environment(settings) | {
         "SCOREGATE_ARM": arm,
+        "SCOREGATE_RECENT_TRACES": "true",
         "BENTOML_HOME": str(folder / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "true",
         "PROMETHEUS_MULTIPROC_DIR": None,
@@ -166,6 +166,8 @@ def gateway_spec(home: Path, *, port: int, revision: str, asked: int = 0) -> Pro
         log=str(run_dir(home) / "gateway.log"),
         stage=Stage.GATEWAY,
         port=port,
+        # The default of 5 s is long for somebody who waits to see a trace.
+        env={"OTEL_BSP_SCHEDULE_DELAY": "500"},
         stop_s=GatewayLimits().drain_s + 3,
         revision=revision,
         asked=asked,

@@ -1,4 +1,5 @@
-"""The pages that stand in for Traefik's own refusals: `/problem/<status>`, whatever follows in the path."""
+"""What answers the gateway alone: pages in place of its own refusals, `/problem/<status>` whatever follows in the path,
+and a receiver of its spans."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import json
 import re
 import uuid
 from http import HTTPStatus
+from pathlib import Path
 
 from scoregate.errors import (
     PROBLEM_MEDIA_TYPE,
@@ -17,6 +19,7 @@ from scoregate.errors import (
     ScoregateError,
     TooManyRequests,
 )
+from scoregate.local import spans
 
 READ_S = 10.0
 DRAIN_BYTES = 8 * 1_048_576
@@ -52,8 +55,9 @@ def problem_for(status: int, max_body_bytes: int) -> ScoregateError:
 class ProblemPages:
     """A small HTTP/1.1 server that speaks to the gateway alone."""
 
-    def __init__(self, *, host: str = "127.0.0.1", port: int, max_body_bytes: int) -> None:
+    def __init__(self, *, host: str = "127.0.0.1", port: int, max_body_bytes: int, traces: Path | None = None) -> None:
         self.port = port
+        self._traces = traces
         self._host = host
         self._max_body_bytes = max_body_bytes
         self._server: asyncio.Server | None = None
@@ -83,6 +87,10 @@ class ProblemPages:
         """Answer one request; return whether the connection can carry another."""
         head = await reader.readuntil(b"\r\n\r\n")
         headers = _headers(head)
+        if self._traces is not None and head.startswith(b"POST " + spans.PATH.encode()):
+            await self._take_spans(reader, headers, self._traces)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            return True
         # A body left unread would turn the answer into a reset connection.
         whole = await asyncio.wait_for(_drain(reader, headers), READ_S)
         page = _PAGE.match(head)
@@ -93,6 +101,14 @@ class ProblemPages:
         writer.write(_render(problem, request_id, body=not head.startswith(b"HEAD "), keep=whole))
         await writer.drain()
         return whole
+
+    async def _take_spans(self, reader: asyncio.StreamReader, headers: dict[str, str], folder: Path) -> None:
+        length = int(headers.get("content-length") or 0)
+        if length > DRAIN_BYTES:
+            raise ConnectionError
+        body = await asyncio.wait_for(reader.readexactly(length), READ_S)
+        is_compressed = headers.get("content-encoding") == "gzip"
+        await asyncio.to_thread(spans.take, folder, body, is_compressed=is_compressed)
 
 
 def _headers(head: bytes) -> dict[str, str]:

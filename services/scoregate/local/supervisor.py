@@ -96,7 +96,8 @@ class Supervisor:
             await self._pages.close()
             self._pages = None
         if desired.problems_port:
-            pages = ProblemPages(port=desired.problems_port, max_body_bytes=desired.max_body_bytes)
+            traces = run_dir(self._home) / "traces"
+            pages = ProblemPages(port=desired.problems_port, max_body_bytes=desired.max_body_bytes, traces=traces)
             try:
                 await pages.start()
                 self._pages = pages

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from scoregate.serving.http import SECURITY_HEADERS
+from scoregate.serving.http import SECURITY_HEADERS, STRANGE_TRACE
 
 HOST = "127.0.0.1"
 STABLE = "stable"
@@ -43,22 +44,31 @@ class GatewayLimits:
     drain_s: float = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Where the gateway's spans go, and of what share of the requests that begin a trace here."""
+
+    url: str
+    share: float
+    protocol: str = "http/protobuf"
+
+    def exporter(self) -> dict[str, Any]:
+        if self.protocol != "grpc":
+            return {"http": {"endpoint": self.url}}
+        parts = urlsplit(self.url)
+        return {"grpc": {"endpoint": parts.netloc, "insecure": parts.scheme != "https"}}
+
+
 def static_config(
     routes: Path,
     *,
     port: int,
     metrics_port: int | None = None,
-    otlp_endpoint: str | None = None,
-    trace_ratio: float = 0.01,
+    traces: Traces | None = None,
     limits: GatewayLimits = GatewayLimits(),
     certificate: Certificate | None = None,
 ) -> dict[str, Any]:
-    """What needs a restart. `routes`: the watched folder; `otlp_endpoint`: base URL of an OTLP/HTTP receiver.
-
-    With a certificate the port speaks HTTPS alone.
-
-    A request that comes with a sampled trace stays sampled at any ratio.
-    """
+    """What needs a restart. `routes`: the watched folder. With a certificate the port speaks HTTPS alone."""
     config: dict[str, Any] = {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": "INFO", "format": "json"},
@@ -91,12 +101,8 @@ def static_config(
     if metrics_port is not None:
         config["entryPoints"]["metrics"] = {"address": f"{HOST}:{metrics_port}"}
         config["metrics"] = {"prometheus": {"entryPoint": "metrics"}}
-    if otlp_endpoint:
-        config["tracing"] = {
-            "serviceName": "gateway",
-            "sampleRate": trace_ratio,
-            "otlp": {"http": {"endpoint": otlp_endpoint.rstrip("/") + "/v1/traces"}},
-        }
+    if traces is not None:
+        config["tracing"] = {"serviceName": "gateway", "sampleRate": traces.share, "otlp": traces.exporter()}
     return config
 
 
@@ -121,7 +127,13 @@ def shared_config(
             "middlewares": {
                 "edge": {"chain": {"middlewares": ["security", "problems", "rate", "body", "again"]}},
                 # An empty value takes a header away: who serves is nobody's business.
-                "security": {"headers": {"customResponseHeaders": {**SECURITY_HEADERS, **hsts, "Server": ""}}},
+                "security": {
+                    "headers": {
+                        "customResponseHeaders": {**SECURITY_HEADERS, **hsts, "Server": ""},
+                        "customRequestHeaders": {STRANGE_TRACE: ""},
+                    }
+                },
+                "strange": {"headers": {"customRequestHeaders": {STRANGE_TRACE: "1"}}},
                 "problems": {
                     "errors": {
                         # Only codes that Traefik makes itself. 400, 401, 403, 404, 409, 422 and 503 carry the

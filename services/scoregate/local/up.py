@@ -14,7 +14,7 @@ import psutil
 from rich.console import Console
 
 from scoregate import catalog
-from scoregate.local import StackError, gateway, preflight, table
+from scoregate.local import StackError, gateway, preflight, spans, table
 from scoregate.local.champions import champion_of, example_of
 from scoregate.local.credentials import demo_key_file, ensure_credentials
 from scoregate.local.plan import (
@@ -33,7 +33,7 @@ from scoregate.local.ready import last_lines, wait_for, wait_until_ready
 from scoregate.local.routes import routes_dir
 from scoregate.local.state import Desired, ProcessSpec, Stage, read_desired, read_status, run_dir, write_desired
 from scoregate.local.supervisor import end_leftovers, start_supervisor, supervisor_of
-from scoregate.local.traefik import CANARY, STABLE, shared_config, static_config
+from scoregate.local.traefik import CANARY, HOST, STABLE, Traces, shared_config, static_config
 from scoregate.local.valkey import answers, valkey_spec
 from scoregate.settings import ROOT, Settings
 
@@ -153,8 +153,7 @@ def _start_services(settings: Settings, services: list[str], planned: Ports) -> 
         routes_dir(home),
         port=planned.gateway,
         metrics_port=planned.metrics,
-        otlp_endpoint=settings.otlp_endpoint,
-        trace_ratio=settings.trace_ratio,
+        traces=_traces(settings, planned),
         limits=limits,
         certificate=secured,
     )
@@ -172,6 +171,15 @@ def _start_services(settings: Settings, services: list[str], planned: Ports) -> 
     worker = worker_of(settings, planned, before)
     front = gateway_spec(home, port=planned.gateway, revision=revision, asked=_asked(before, "gateway"))
     write_desired(home, _desired(settings, planned, (*store, worker, *stable, *canaries, front)))
+
+
+def _traces(settings: Settings, planned: Ports) -> Traces | None:
+    """To the receiver that was named; without one to the supervisor, for `scoregate trace`."""
+    if settings.otel_disabled:
+        return None
+    if settings.otlp_url is None:
+        return Traces(f"http://{HOST}:{planned.problems}{spans.PATH}", settings.sampled_share)
+    return Traces(settings.otlp_url, settings.sampled_share, settings.otlp_protocol)
 
 
 def worker_of(settings: Settings, planned: Ports, before: Desired, *, again: int = 0) -> ProcessSpec:

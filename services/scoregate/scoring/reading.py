@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opentelemetry.trace import SpanKind
-
 from scoregate.contract import ScoreRequest
 from scoregate.deadline import NEVER, Deadline
 from scoregate.deciding import Ages, Notes, ages_of
@@ -18,6 +16,7 @@ from scoregate.features.plan import FeaturePlan
 from scoregate.hashing import KeyedHash
 from scoregate.scoring import Asked, FeatureCode
 from scoregate.telemetry import names
+from scoregate.telemetry.tracing import Stage
 
 READ_SHARE = 0.5
 """Of what is left of a deadline, what the read may take: the rest is for deciding without it, and for the ledger."""
@@ -44,12 +43,15 @@ class RequestReader:
 
     async def row(self, asked: Asked) -> FeatureRow:
         """Return the features of a request, those that it brings itself among them; all missing from a dead store."""
-        supplied = self._own_views(asked)
-        entities = self._code.entities(asked.request, self._hashed)
-        row: FeatureRow | None = None
-        if self._views.keys() - supplied.keys():
-            row = await self._read(entities, asked)
-        return self._with(self._in_time(asked, row or self._nothing(entities)), supplied)
+        with asked.trace.stage(names.SPAN_FEATURES) as stage:
+            supplied = self._own_views(asked)
+            entities = self._code.entities(asked.request, self._hashed)
+            read: FeatureRow | None = None
+            if self._views.keys() - supplied.keys():
+                read = await self._read(entities, asked, stage)
+            row = self._with(self._in_time(asked, read or self._nothing(entities)), supplied)
+            stage.set({names.ATTR_STALE: len(row.stale), names.ATTR_MISSING: len(row.missing)})
+            return row
 
     async def rows(self, asked: Sequence[Asked]) -> list[FeatureRow]:
         """Return the same of requests that came together, by one round trip.
@@ -88,17 +90,14 @@ class RequestReader:
     def _nothing(self, entities: Mapping[str, str]) -> FeatureRow:
         return FeatureRow({view: ViewRow({}, Status.MISSING, None) for view in self._views}, entities)
 
-    async def _read(self, entities: Mapping[str, str], asked: Asked) -> FeatureRow | None:
-        with asked.trace.stage(names.SPAN_FEATURES, SpanKind.CLIENT) as stage:
-            stage.set({"db.system.name": "redis", "db.operation.name": "HMGET"})
+    async def _read(self, entities: Mapping[str, str], asked: Asked, under: Stage) -> FeatureRow | None:
+        with asked.trace.stage(names.SPAN_STORE, under=under, is_client=True) as stage:
             try:
                 async with _share_of(asked.deadline):
-                    row = await self._source.read(entities, asked.received_at)
+                    return await self._source.read(entities, asked.received_at)
             except (StoreUnavailable, TimeoutError):
-                stage.set({"error.type": "online-store-unavailable"})
+                stage.fail(StoreUnavailable.slug)
                 return None
-            stage.set({names.ATTR_STALE: len(row.stale), names.ATTR_MISSING: len(row.missing)})
-            return row
 
     async def _read_all(self, entities: Sequence[Mapping[str, str]], first: Asked) -> list[FeatureRow]:
         try:

@@ -63,7 +63,6 @@ class Recorder:
                 names.ATTR_SOURCE: judged.source,
                 names.ATTR_RUNG: judged.decision.rung,
                 names.ATTR_MODEL: self._artefact.version,
-                names.ATTR_ARM: self._arm,
             }
         )
         return self._recorded(appended, judged)

@@ -41,7 +41,7 @@ class Answering:
     def asked(self, parsed: ScoreRequest, key: str | None, now: float, trace: RequestTrace, due: Deadline) -> Asked:
         # A request of somebody's own columns has none of those that the service's stream holds.
         counts = self.intake is not None and isinstance(parsed, self._counts)
-        event = self.intake.scored(parsed, now) if self.intake and counts else None
+        event = self.intake.scored(parsed, now, trace.context) if self.intake and counts else None
         return Asked(parsed, key, now, trace, event, due)
 
     async def decide(self, ready: Ready, asked: Asked) -> Decided:

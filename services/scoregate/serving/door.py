@@ -31,20 +31,22 @@ from scoregate.serving.describing import Describing
 from scoregate.serving.events import EventCode, Intake
 from scoregate.serving.gate import Gate
 from scoregate.serving.health import Health
-from scoregate.serving.http import Receive, Request, Response, Scope, Send
+from scoregate.serving.http import STRANGE_TRACE, Receive, Request, Response, Scope, Send
 from scoregate.serving.openapi import document
 from scoregate.serving.posting import Posting
 from scoregate.serving.pulse import Pulse
 from scoregate.serving.routes import Route, Routes
 from scoregate.serving.shedding import Shedding
 from scoregate.serving.startup import Ready, make_ready
+from scoregate.serving.tracing import make_tracing
 from scoregate.settings import Settings
+from scoregate.telemetry import names
 from scoregate.telemetry.logs import EventLog
 from scoregate.telemetry.metrics import Metrics
-from scoregate.telemetry.tracing import NoTracing, OtlpTracing, RequestTrace, Tracing
+from scoregate.telemetry.tracing import UNTRACED, RequestTrace, Tracing, Value
 
+_STRANGE = STRANGE_TRACE.lower().encode()
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._:\-]{1,64}$")
-_UNTRACED = NoTracing()
 
 
 class ServiceContract(Protocol):
@@ -73,7 +75,7 @@ class Door:
         auth = Authenticator.of(settings, log)
         health.also = auth.without
         gate = Gate(self.service, settings, auth, admission, metrics, health)
-        self.furnish(gate, log, self._make_tracing(settings, metrics))
+        self.furnish(gate, log, make_tracing(self.service, settings, metrics))
         auth.start()
         self._pulse.start()
         health.drain_on_sigterm()
@@ -124,10 +126,11 @@ class Door:
         request_id = asked_id if asked_id and _REQUEST_ID.match(asked_id) else secrets.token_hex(8)
         route = self._routes.find(request.path)
         label = route.template if route else "unmatched"
-        trace = (self._tracing if route and route.traced else _UNTRACED).begin(
+        trace = (self._tracing if route and route.traced else UNTRACED).begin(
             request.header(b"traceparent"),
             f"{request.method} {label}",
-            {"http.request.method": request.method, "http.route": label, "url.scheme": scope.get("scheme", "http")},
+            self._said_of(scope, label),
+            is_strange=_STRANGE in request.headers,
         )
         response = await self._answer(route, request, request_id, trace)
         await response.send(send, request_id)
@@ -148,10 +151,12 @@ class Door:
         try:
             return await self._handle(route, request, trace)
         except ScoregateError as problem:
+            trace.error = problem.slug
             return self._problem(problem, request_id, route)
         except ConnectionError:
             return Response(499, b"")
         except Exception as problem:  # the door alone catches everything: a caller gets a problem, never a trace
+            trace.error = type(problem).__name__
             self._log.event("request.failed", request_id=request_id, error=type(problem).__name__, at=_where(problem))
             return Response.problem(ScoregateError("An unexpected error; it was recorded"), request_id)
 
@@ -217,17 +222,22 @@ class Door:
         self._gate.health.refuse(problem)
         self._log.event("startup.waits", reason=problem.detail)
 
-    def _make_tracing(self, settings: Settings, metrics: Metrics) -> Tracing:
-        if settings.otlp_endpoint is None:
-            return NoTracing(metrics.stage)
-        return OtlpTracing(
-            self.service,
-            settings.arm,
-            __version__,
-            settings.otlp_endpoint,
-            settings.trace_ratio,
-            metrics.stage,
-        )
+    def _said_of(self, scope: Scope, route: str) -> dict[str, Value]:
+        """Say what a request is, by the conventions for HTTP servers, without anything that its caller chose."""
+        address, port = scope.get("server") or ("", None)
+        return {
+            "http.request.method": scope["method"],
+            "http.route": route,
+            # The path itself may name a decision, or somebody.
+            "url.path": route,
+            "url.scheme": scope.get("scheme", "http"),
+            "network.protocol.version": scope.get("http_version", "1.1"),
+            "server.address": address,
+            "server.port": port or 0,
+            names.ATTR_FLAG: self.service,
+            names.ATTR_FLAG_PROVIDER: "scoregate",
+            names.ATTR_ARM: self._gate.settings.arm,
+        }
 
 
 def _where(problem: BaseException) -> str:

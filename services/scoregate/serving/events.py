@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, cast, get_args
 
@@ -77,13 +77,17 @@ class Intake:
         self._types = by_type(code.EVENTS)
         self._stream = cast("StreamCode", code) if getattr(code, "STREAM", "") else None
 
-    def scored(self, request: ScoreRequest, received_at: float) -> Event | None:
-        """Return what a request to score is to others; None where nothing is counted."""
+    def scored(self, request: ScoreRequest, received_at: float, trace: str = "") -> Event | None:
+        """Return what a request to score is to others; None where nothing is counted. `trace` leads to the request."""
+        if self._stream is None:
+            return None
         at = request.event_at
         received_us = round(received_at * 1e6)
-        return self._count(request, received_us if at is None else _us(at), received_us) if self._stream else None
+        return self._count(request, received_us if at is None else _us(at), received_us, trace)
 
-    async def take(self, rows: Sequence[Any], received_at: float) -> list[dict[str, str] | RequestError]:
+    async def take(
+        self, rows: Sequence[Any], received_at: float, trace: str = ""
+    ) -> list[dict[str, str] | RequestError]:
         """Record what can be accepted of decoded events; return a receipt or a problem for each, in order.
 
         Raises:
@@ -101,7 +105,7 @@ class Intake:
             taken.append(one if isinstance(one, RequestError) else self._event(one, origins, round(received_at * 1e6)))
             if len(taken) % EVENTS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        events = [event for event in taken if isinstance(event, Event)]
+        events = [replace(event, trace=trace) if trace else event for event in taken if isinstance(event, Event)]
         new = iter(await self._ledger.record(events) if events else ())
         return [t if isinstance(t, RequestError) else self._receipt(t, is_new=next(new)) for t in taken]
 
@@ -141,12 +145,13 @@ class Intake:
             return event
         return self._change(said, origins)
 
-    def _count(self, request: ScoreRequest, at_us: int, received_us: int) -> Event:
+    def _count(self, request: ScoreRequest, at_us: int, received_us: int, trace: str = "") -> Event:
         assert self._stream is not None, "only a service with a stream counts"
         subject = str(getattr(request, self._subject))
         row = self._stream.row(request, self._hashed)
+        key = _count_key(subject)
         return Event(
-            self._service, self._stream.STREAM, Effect.COUNT, _count_key(subject), subject, at_us, received_us, row
+            *(self._service, self._stream.STREAM, Effect.COUNT, key, subject, at_us, received_us, row), trace=trace
         )
 
     def _facts(self, said: FactsEvent, received_us: int) -> Event:

@@ -59,6 +59,9 @@ class Request:
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+STRANGE_TRACE = "X-Strange-Trace"
+"""Set by the gateway, and by it alone, where a trace comes from outside: its id is kept, its sampling flag is not."""
+
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

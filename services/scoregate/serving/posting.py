@@ -42,7 +42,7 @@ class Posting:
         assert self.intake is not None, "a ready service with events has an intake"
         with trace.stage(names.SPAN_LEDGER):
             async with deadline.bound("the events may have been recorded; sending them again is safe"):
-                return await self.intake.take(rows, time.time())
+                return await self.intake.take(rows, time.time(), trace.context)
 
 
 def _result(taken: dict[str, str] | RequestError) -> dict[str, Any]:

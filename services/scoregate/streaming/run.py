@@ -12,13 +12,15 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import REGISTRY, make_wsgi_app
 
-from scoregate import catalog
+from scoregate import __version__, catalog
 from scoregate.events import LABELS
 from scoregate.features.plan import read_registry
 from scoregate.settings import Settings
 from scoregate.streaming.worker import Rebuild, StreamWorker, streams_of
+from scoregate.telemetry.export import OtlpExport, exporter
 from scoregate.telemetry.logs import EventLog
-from scoregate.telemetry.metrics import EventMetrics
+from scoregate.telemetry.metrics import WORKER, EventMetrics
+from scoregate.tracing_settings import queue
 
 
 def run(settings: Settings, rebuild: Rebuild, *, shard: int, shards: int, host: str, port: int | None) -> int:
@@ -29,7 +31,7 @@ def run(settings: Settings, rebuild: Rebuild, *, shard: int, shards: int, host: 
     """
     registry = read_registry(settings.registry_path)
     stop, failed = threading.Event(), threading.Event()
-    metrics, log = EventMetrics(), EventLog("features", "-")
+    metrics, log = EventMetrics(), EventLog(WORKER, "-")
 
     rebuilding: set[str] = set()
 
@@ -43,8 +45,11 @@ def run(settings: Settings, rebuild: Rebuild, *, shard: int, shards: int, host: 
         finally:
             rebuilding.discard(stream)
 
+    export = exporting(settings, metrics)
+    put = export.put if export else None
+    parts = (metrics, log, rebuild_and_say, stop)
     workers = [
-        StreamWorker(settings, registry, stream, metrics, log, rebuild_and_say, stop, shard=shard, shards=shards)
+        StreamWorker(settings, registry, stream, *parts, shard=shard, shards=shards, put_span=put)
         for stream in streams(registry)
     ]
 
@@ -76,7 +81,18 @@ def run(settings: Settings, rebuild: Rebuild, *, shard: int, shards: int, host: 
         # A rebuild is given up: its rows count for nothing without a marker, and the next worker begins anew.
         while thread.is_alive() and thread.name not in rebuilding:
             thread.join(0.1)
+    if export:
+        export.close()
     return 1 if failed.is_set() else 0
+
+
+def exporting(settings: Settings, metrics: EventMetrics) -> OtlpExport | None:
+    """Return what exports the worker's spans, where there is somebody to receive them."""
+    if settings.otlp_url is None:
+        return None
+    settings.lend()
+    said = {"service.name": WORKER, "service.namespace": "scoregate", "service.version": __version__}
+    return OtlpExport(said, exporter(settings.otlp_protocol), metrics, queue(), {})
 
 
 def streams(registry: bytes) -> list[str]:

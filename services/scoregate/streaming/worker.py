@@ -26,6 +26,7 @@ from scoregate.settings import Settings
 from scoregate.streaming.apply import Applier, Order, order_of
 from scoregate.streaming.keys import events_key, holder_key, kept_key, lease_key, marker_key, rejected_key
 from scoregate.streaming.rows import SWAP
+from scoregate.streaming.tracing import BatchSpans, Put
 from scoregate.streaming.twin import Entry, Twin, live_folder
 from scoregate.telemetry.logs import EventLog
 from scoregate.telemetry.metrics import EventMetrics
@@ -101,9 +102,11 @@ class StreamWorker:
         *,
         shard: int = 0,
         shards: int = 1,
+        put_span: Put | None = None,
     ) -> None:
         self.stream = stream
         self._shard, self._shards = shard, shards
+        self._spans = BatchSpans(stream, put_span) if put_span else None
         self._metrics, self._log, self._rebuild, self._stop = metrics, log, rebuild, stop
         self._redis: Any = Redis.from_url(
             settings.store_url,
@@ -254,8 +257,11 @@ class StreamWorker:
     def _apply(self, entries: list[_Given]) -> None:
         decoded = [found for at, fields in entries if (found := self._decode(at, fields))]
         wanted = [(order, at, event) for at, _, event in decoded if (order := order_of(at)) > self._counted_until]
+        began_ns = time.time_ns()
         done = self._applier.apply(wanted)
         now_us = time.time() * 1e6
+        if self._spans:
+            self._spans.batch((event for _, _, event in wanted), len(wanted), began_ns)
         self._metrics.applied(self.stream, done.counted, done.late)
         # Of a large batch a sample says as much, at a tenth of the cost.
         some = (event for _, _, event in wanted[:: len(wanted) // SAMPLED + 1])

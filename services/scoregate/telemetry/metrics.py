@@ -11,6 +11,8 @@ from prometheus_client.values import MutexValue, ValueClass
 from scoregate.telemetry import names
 
 SCORE_BINS = 20
+WORKER = "features"
+"""The name that the worker goes by where services go by theirs."""
 
 
 class Counts(Protocol):
@@ -63,7 +65,7 @@ class Metrics:
         )
         self._stages = {
             span: stages.labels(service, span, arm)
-            for span in (names.SPAN_FEATURES, names.SPAN_MODEL, names.SPAN_POLICY, names.SPAN_LEDGER)
+            for span in (names.SPAN_FEATURES, names.SPAN_STORE, names.SPAN_MODEL, names.SPAN_POLICY, names.SPAN_LEDGER)
         }
         gauge = {"multiprocess_mode": "livesum", **kw}
         self.in_flight = Gauge(names.IN_FLIGHT, "Requests being worked on.", ["service", "arm"], **gauge).labels(
@@ -80,6 +82,8 @@ class Metrics:
             **kw,
         ).labels(service, arm)
         self._auth = Counter(names.AUTH_FAILURES, "Refused keys.", ["service", "reason"], **kw)
+        self._exported = Counter(names.SPANS_EXPORTED, "Spans exported.", ["service", "arm"], **kw).labels(service, arm)
+        self._lost = Counter(names.SPANS_LOST, "Spans lost.", ["service", "arm", "reason"], **kw)
         self._shed = Counter(names.SHED, "Requests refused before work was done.", ["service", "reason"], **kw)
         latest = {"multiprocess_mode": "mostrecent", **kw}
         self.ready = Gauge(names.READY, "1 when the process is ready.", ["service", "arm"], **latest).labels(
@@ -129,6 +133,12 @@ class Metrics:
     def shed(self, reason: str, requests: int = 1) -> None:
         self._shed.labels(self._service, reason).inc(requests)
 
+    def exported(self, spans: int) -> None:
+        self._exported.inc(spans)
+
+    def lost(self, reason: str, spans: int) -> None:
+        self._lost.labels(self._service, self._arm, reason).inc(spans)
+
     def serves(self, model: str, version: str, policy: str, build: str) -> None:
         self._model_info.labels(self._service, self._arm, model, version, policy).set(1)
         self._build_info.labels(build).set(1)
@@ -142,6 +152,8 @@ class EventMetrics:
         self._applied = Counter(names.EVENTS_APPLIED, "Rows that events were counted into.", ["stream"], **kw)
         self._late = Counter(names.EVENTS_LATE, "Rows that events came too late for.", ["stream"], **kw)
         self._rejected = Counter(names.EVENTS_REJECTED, "Entries that cannot be read.", ["stream"], **kw)
+        self._exported = Counter(names.SPANS_EXPORTED, "Spans exported.", ["service", "arm"], **kw).labels(WORKER, "-")
+        self._lost = Counter(names.SPANS_LOST, "Spans lost.", ["service", "arm", "reason"], **kw)
         self._rebuilds = Counter(names.STORE_REBUILDS, "Times that rows were filled anew.", ["stream"], **kw)
         self._freshness = Histogram(
             names.EVENT_FRESHNESS_SECONDS,
@@ -160,6 +172,12 @@ class EventMetrics:
 
     def rebuilt(self, stream: str) -> None:
         self._rebuilds.labels(stream).inc()
+
+    def exported(self, spans: int) -> None:
+        self._exported.inc(spans)
+
+    def lost(self, reason: str, spans: int) -> None:
+        self._lost.labels(WORKER, "-", reason).inc(spans)
 
     def fresh_after(self, stream: str, seconds: Iterable[float]) -> None:
         observe = self._freshness.labels(stream).observe

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-# Spans
+# Spans. The server's is named by method and route, the worker's by what it processes.
 SPAN_SCORE = "scoregate.score"
 SPAN_AUTH = "scoregate.authenticate"
 SPAN_FEATURES = "scoregate.features.read"
+SPAN_STORE = "PIPELINE"
+"""The round trip to the online store, below the reading of features; named as the conventions name Redis's."""
 SPAN_MODEL = "scoregate.model.predict"
 SPAN_POLICY = "scoregate.policy.decide"
 SPAN_LEDGER = "scoregate.ledger.append"
 
+SPAN_EVENTS = "process"
+"""Prefix of the worker's span over a batch of events of one stream; linked to the requests that they come from."""
+
 # Span attributes: OpenTelemetry's stable semantic conventions where they exist, scoregate.* elsewhere.
-ATTR_SERVICE = "scoregate.service"
 ATTR_OUTCOME = "scoregate.outcome"
 ATTR_SOURCE = "scoregate.source"
 ATTR_RUNG = "scoregate.rung"
@@ -19,7 +23,13 @@ ATTR_DECISION_ID = "scoregate.decision_id"
 ATTR_MODEL = "scoregate.model.version"
 ATTR_STALE = "scoregate.features.stale"
 ATTR_MISSING = "scoregate.features.missing"
+ATTR_LEFT_OUT = "scoregate.spans_left_out"
+"""Parts of a request beyond what one trace holds; a large batch has them."""
+ATTR_KEPT_BECAUSE = "scoregate.kept_because"
+"""`failed` on the server span of a trace that sampling had left out."""
 ATTR_ARM = "feature_flag.result.variant"
+ATTR_FLAG = "feature_flag.key"
+ATTR_FLAG_PROVIDER = "feature_flag.provider.name"
 
 # Metrics (prometheus-client adds `_total` to counters by itself)
 REQUESTS = "scoregate_requests"
@@ -44,6 +54,10 @@ DEGRADED = "scoregate_degraded"
 """1 while the process serves without something that it should have, else 0; `/readyz?verbose` says what."""
 BREAKER_OPEN = "scoregate_store_breaker_open"
 """1 while the online store is left alone because it did not answer, else 0."""
+SPANS_EXPORTED = "scoregate_spans_exported"
+"""Spans that a receiver took."""
+SPANS_LOST = "scoregate_spans_lost"
+"""Spans that should have left, by reason: `queue` was full, `refused` by the receiver, `limit` of failed traces."""
 AUTH_FAILURES = "scoregate_auth_failures"
 """Refused keys and tokens, by service and reason (unauthenticated, forbidden, too-many-failures)."""
 SHED = "scoregate_shed"

@@ -1,174 +1,181 @@
-"""Spans of one request, exported over OTLP/HTTP; a request that is not sampled costs a header parse and no span.
+"""The trace of one request: what was done in it, when, and how it went. Whoever keeps traces makes spans of it later.
 
-The provider is our own, never the global one: BentoML installs a global provider with a sample rate of 0.
+While a request is worked on it costs the same whether it is kept or not: a few marks in a list. Only when it is over is
+it known whether it has to be kept, since one that was left out by sampling and ends in an error or without the model is
+worth more than a hundred that went well.
 """
 
 from __future__ import annotations
 
 import random
-import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    Span,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    TraceFlags,
-    Tracer,
-    set_span_in_context,
-)
-
-_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
+from scoregate.telemetry import names
+from scoregate.telemetry.context import Parent, parse
 
 Observe = Callable[[str, float], None]
+Value = str | int | float | bool
+
+MOST_STAGES: Final = 250
+"""Of one trace. A batch of a thousand rows has more, and the first of them say how the others went."""
 
 
 class Stage:
-    """One timed stage of a request: an observation always, a child span when the request is sampled."""
+    """One timed part of a request. Times are nanoseconds of a clock that only goes forward."""
 
-    __slots__ = ("_kind", "_name", "_observe", "_parent", "_started", "_tracer", "span")
+    __slots__ = ("_timed_by", "attributes", "ended_ns", "error", "is_client", "name", "span_id", "started_ns", "under")
 
-    def __init__(
-        self, name: str, observe: Observe | None, tracer: Tracer | None, parent: Span | None, kind: SpanKind
-    ) -> None:
-        self._name, self._observe, self._tracer, self._parent, self._kind = name, observe, tracer, parent, kind
-        self.span: Span | None = None
+    def __init__(self, name: str, under: Stage | None, timed_by: Observe | None, *, is_client: bool) -> None:
+        self.name, self.under, self._timed_by, self.is_client = name, under, timed_by, is_client
+        self.attributes: Mapping[str, Value] = {}
+        self.error: str | None = None
+        self.span_id = ""
+        self.started_ns = self.ended_ns = 0
 
     def __enter__(self) -> Self:
-        if self._tracer is not None and self._parent is not None:
-            context = set_span_in_context(self._parent)
-            self.span = self._tracer.start_span(self._name, context=context, kind=self._kind)
-        self._started = time.perf_counter()
+        self.started_ns = time.perf_counter_ns()
         return self
 
-    def set(self, attributes: Mapping[str, str | int | float | bool]) -> None:
-        if self.span is not None:
-            self.span.set_attributes(attributes)
+    def set(self, attributes: Mapping[str, Value]) -> None:
+        """Say what it found; once."""
+        self.attributes = attributes
+
+    def fail(self, error: str) -> None:
+        """Say what went wrong where no exception leaves the stage."""
+        self.error = error
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._observe is not None:
-            self._observe(self._name, time.perf_counter() - self._started)
-        if self.span is not None:
-            if kind is not None:
-                self.span.set_status(Status(StatusCode.ERROR, kind.__name__))
-            self.span.end()
+        self.ended_ns = time.perf_counter_ns()
+        if self._timed_by is not None:
+            self._timed_by(self.name, (self.ended_ns - self.started_ns) / 1e9)
+        if kind is not None:
+            self.error = kind.__name__
 
 
 class RequestTrace:
-    """The trace of one request. `trace_id` is there whether it is sampled or not; `span` only when it is."""
+    """The trace of one request, which has its id whether it is kept or not."""
 
-    __slots__ = ("_observe", "_tracer", "span", "trace_id")
+    __slots__ = (
+        "_kept_by",
+        "_observe",
+        "_span_id",
+        "attributes",
+        "began_ns",
+        "ended_ns",
+        "error",
+        "left_out",
+        "name",
+        "parent_id",
+        "sampled",
+        "stages",
+        "status",
+        "trace_id",
+        "wall_ns",
+    )
 
-    def __init__(self, trace_id: str, span: Span | None, tracer: Tracer | None, observe: Observe | None) -> None:
-        self.trace_id, self.span, self._tracer, self._observe = trace_id, span, tracer, observe
+    def __init__(
+        self,
+        name: str,
+        attributes: dict[str, Value],
+        parent: Parent | None,
+        observe: Observe | None,
+        kept_by: tuple[Keeper, ...] = (),
+        *,
+        sampled: bool = False,
+    ) -> None:
+        self.name, self.attributes = name, attributes
+        self.trace_id = parent.trace_id if parent else secrets.token_hex(16)
+        self.parent_id = parent.span_id if parent else ""
+        self._observe, self._kept_by, self.sampled = observe, kept_by, sampled
+        self._span_id = ""
+        self.stages: list[Stage] = []
+        self.left_out = 0
+        self.status, self.error = 0, ""
+        self.wall_ns, self.began_ns, self.ended_ns = time.time_ns(), time.perf_counter_ns(), 0
 
-    def stage(self, name: str, kind: SpanKind = SpanKind.INTERNAL, *, timed: bool = True) -> Stage:
-        return Stage(name, self._observe if timed else None, self._tracer, self.span, kind)
+    def stage(self, name: str, *, under: Stage | None = None, timed: bool = True, is_client: bool = False) -> Stage:
+        """Begin a part of the request; of another part of it, where `under` says so."""
+        stage = Stage(name, under, self._observe if timed else None, is_client=is_client)
+        if not self._kept_by:
+            return stage
+        if len(self.stages) < MOST_STAGES:
+            self.stages.append(stage)
+        else:
+            self.left_out += 1
+        return stage
 
-    def set(self, attributes: Mapping[str, str | int | float | bool]) -> None:
-        if self.span is not None:
-            self.span.set_attributes(attributes)
+    @property
+    def span_id(self) -> str:
+        if not self._span_id:
+            self._span_id = secrets.token_hex(8)
+        return self._span_id
+
+    @property
+    def context(self) -> str:
+        """What leads others here, as a traceparent; nothing where there will be nothing to lead to."""
+        return str(Parent(self.trace_id, self.span_id, sampled=True)) if self.sampled and self._kept_by else ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended in an error of ours, or was answered without the model."""
+        return self.status >= 500 or self.attributes.get(names.ATTR_SOURCE) == "fallback"
+
+    def set(self, attributes: Mapping[str, Value]) -> None:
+        self.attributes.update(attributes)
 
     def end(self, status: int) -> None:
-        if self.span is not None:
-            self.span.set_attribute("http.response.status_code", status)
-            if status >= 500:
-                self.span.set_status(Status(StatusCode.ERROR))
-            self.span.end()
+        self.ended_ns = time.perf_counter_ns()
+        self.status = status
+        for keeper in self._kept_by:
+            keeper.take(self)
 
 
-class Tracing(Protocol):
-    """Starts traces; `begin` never fails and never waits."""
+class Keeper(Protocol):
+    """Keeps the traces that are worth it; `take` never fails and never waits."""
 
-    def begin(self, traceparent: str | None, name: str, attributes: Mapping[str, str]) -> RequestTrace: ...
+    def take(self, trace: RequestTrace) -> None: ...
 
     def close(self) -> None: ...
 
 
-class NoTracing:
-    """Traces nothing and still knows trace ids, so that a decision leads to the gateway's trace."""
+class Tracing:
+    """Begins traces. By whom none is kept, and by default, they are there for their ids and times alone.
 
-    def __init__(self, observe: Observe | None = None) -> None:
-        self._observe = observe
-
-    def begin(self, traceparent: str | None, name: str, attributes: Mapping[str, str]) -> RequestTrace:
-        parent = _parse(traceparent)
-        return RequestTrace(parent[0] if parent else secrets.token_hex(16), None, None, self._observe)
-
-    def close(self) -> None:
-        pass
-
-
-class OtlpTracing:
-    """Traces sampled requests: the parent's decision where there is one, else a share of the new traces."""
+    `ratio` is the share of traces that are sampled where they begin; a parent's decision is followed where there is
+    one, unless the parent is a stranger: whoever is outside must not raise the rate.
+    """
 
     def __init__(
         self,
-        service: str,
-        arm: str,
-        version: str,
-        endpoint: str,
-        ratio: float,
         observe: Observe | None = None,
-        exporter: SpanExporter | None = None,
+        keepers: tuple[Keeper, ...] = (),
+        *,
+        ratio: float = 0.0,
+        follows_parents: bool = True,
     ) -> None:
-        self._provider = TracerProvider(
-            resource=Resource.create(
-                {
-                    "service.name": service,
-                    "service.namespace": "scoregate",
-                    "service.version": version,
-                    "scoregate.arm": arm,
-                }
-            ),
-            shutdown_on_exit=False,
-        )
-        self._provider.add_span_processor(BatchSpanProcessor(exporter or _otlp(endpoint), schedule_delay_millis=500))
-        self._tracer = self._provider.get_tracer("scoregate", version)
-        self._ratio = ratio
-        self._observe = observe
+        self._observe, self._keepers, self._ratio, self._follows = observe, keepers, ratio, follows_parents
 
-    def begin(self, traceparent: str | None, name: str, attributes: Mapping[str, str]) -> RequestTrace:
-        parent = _parse(traceparent)
-        if parent is None:
-            if random.random() >= self._ratio:  # noqa: S311 - sampling, not a secret
-                return RequestTrace(secrets.token_hex(16), None, None, self._observe)
-            span = self._tracer.start_span(name, kind=SpanKind.SERVER, attributes=attributes)
-            return RequestTrace(f"{span.get_span_context().trace_id:032x}", span, self._tracer, self._observe)
-        trace_id, parent_id, sampled = parent
-        if not sampled:
-            return RequestTrace(trace_id, None, None, self._observe)
-        remote = SpanContext(int(trace_id, 16), int(parent_id, 16), is_remote=True, trace_flags=TraceFlags(1))
-        context = set_span_in_context(NonRecordingSpan(remote))
-        span = self._tracer.start_span(name, context=context, kind=SpanKind.SERVER, attributes=attributes)
-        return RequestTrace(trace_id, span, self._tracer, self._observe)
+    def begin(
+        self, traceparent: str | None, name: str, attributes: dict[str, Value], *, is_strange: bool = False
+    ) -> RequestTrace:
+        """Begin a trace, or go on with the caller's; never fails and never waits."""
+        parent = parse(traceparent)
+        if parent is not None and self._follows and not is_strange:
+            sampled = parent.sampled
+        else:
+            sampled = random.random() < self._ratio  # noqa: S311 - sampling, not a secret
+        return RequestTrace(name, attributes, parent, self._observe, self._keepers, sampled=sampled)
 
     def close(self) -> None:
-        self._provider.shutdown()
+        """Let go of what was kept; takes seconds where a receiver does not answer."""
+        for keeper in self._keepers:
+            keeper.close()
 
 
-def _otlp(endpoint: str) -> SpanExporter:
-    """Make the exporter; a process that exports nothing does not import its HTTP client."""
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    return OTLPSpanExporter(endpoint=endpoint.rstrip("/") + "/v1/traces", timeout=2)
-
-
-def _parse(traceparent: str | None) -> tuple[str, str, bool] | None:
-    """Return (trace id, parent id, sampled), or None when there is no valid W3C traceparent."""
-    found = _TRACEPARENT.match(traceparent) if traceparent else None
-    if found is None or set(found[1]) == {"0"} or set(found[2]) == {"0"}:
-        return None
-    return found[1], found[2], bool(int(found[3], 16) & 1)
+UNTRACED: Final = Tracing()

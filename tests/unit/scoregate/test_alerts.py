@@ -18,7 +18,7 @@ from scoregate.ledger.memory import MemoryLedger
 from scoregate.scoring import Asked
 from scoregate.scoring.scorer import Scorer
 from scoregate.telemetry.metrics import Metrics
-from scoregate.telemetry.tracing import NoTracing
+from scoregate.telemetry.tracing import UNTRACED
 
 EVENT = Event("toy", "payments", Effect.COUNT, "count:p1", "p1", 1, 1, {"payer_id": "hash"})
 
@@ -30,7 +30,7 @@ def decide(alert: Alert | None) -> tuple[dict[str, Any], dict[str, Any]]:
     metrics = Metrics("toy", "stable", CollectorRegistry())
     scorer = Scorer(toy.artefact(), code, toy.source(), ledger, KeyedHash(b"k" * 32), metrics, arm="stable")
     request = toy.Request.model_validate_json(toy.body())
-    asked = Asked(request, None, toy.NOW_S, NoTracing().begin(None, "", {}), EVENT)
+    asked = Asked(request, None, toy.NOW_S, UNTRACED.begin(None, "", {}), EVENT)
 
     async def both() -> tuple[bytes, Event]:
         decided = await scorer.decide(asked)

@@ -21,7 +21,7 @@ from scoregate.ledger.memory import MemoryLedger
 from scoregate.scoring import Asked, Decided
 from scoregate.scoring.scorer import Scorer
 from scoregate.telemetry.metrics import Metrics
-from scoregate.telemetry.tracing import NoTracing
+from scoregate.telemetry.tracing import UNTRACED
 
 
 class Never(MemoryFeatures):
@@ -48,7 +48,7 @@ def decide(source: MemoryFeatures, ledger: MemoryLedger, deadline: Deadline) -> 
     code: Any = toy.CODE
     scorer = Scorer(toy.artefact(), code, source, ledger, KeyedHash(b"k" * 32), metrics, arm="stable")
     request = toy.Request.model_validate_json(toy.body())
-    trace = NoTracing().begin(None, "", {})
+    trace = UNTRACED.begin(None, "", {})
     return asyncio.run(scorer.decide(Asked(request, None, toy.NOW_S, trace, deadline=deadline)))
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoregate.events import FACTS, Effect, Event
+from scoregate.events import FACTS, Effect, Event, Outgoing
+from scoregate.streaming.twin import _row
 
 COUNT = Event(
     service="fraud",
@@ -115,3 +116,12 @@ def test_what_is_not_an_event_is_said(raw: bytes) -> None:
     """Whatever else is read, it is one kind of error."""
     with pytest.raises(ValueError):
         Event.decode(raw)
+
+
+def test_the_offline_twin_keeps_the_row_of_a_traced_event() -> None:
+    """Where an event came from is no part of its row, and does not get into history."""
+    traced = replace(COUNT, trace=f"00-{'a' * 32}-{'b' * 16}-01")
+    source = Outgoing("transactions", "w", 1, traced.encode())
+
+    assert traced == Event.decode(traced.encode())
+    assert dict(COUNT.row) == json.loads(_row(source.payload, traced))

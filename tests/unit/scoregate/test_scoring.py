@@ -25,7 +25,7 @@ from scoregate.scoring import Asked, Decided
 from scoregate.scoring.goldens import check_goldens
 from scoregate.scoring.scorer import Scorer
 from scoregate.telemetry.metrics import Metrics
-from scoregate.telemetry.tracing import NoTracing
+from scoregate.telemetry.tracing import UNTRACED
 
 
 def scorer(
@@ -38,7 +38,7 @@ def scorer(
 
 def decide(subject: Scorer, event: Event | None = None, **changes: Any) -> tuple[dict[str, Any], Decided]:
     request = toy.Request.model_validate_json(toy.body(**changes))
-    asked = Asked(request, None, toy.NOW_S, NoTracing().begin(None, "", {}), event)
+    asked = Asked(request, None, toy.NOW_S, UNTRACED.begin(None, "", {}), event)
     decided = asyncio.run(subject.decide(asked))
     return json.loads(decided.answer), decided
 

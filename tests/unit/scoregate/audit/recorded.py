@@ -21,7 +21,7 @@ from scoregate.models.artefact import Artefact
 from scoregate.scoring import Asked
 from scoregate.scoring.scorer import Scorer
 from scoregate.telemetry.metrics import Metrics
-from scoregate.telemetry.tracing import NoTracing
+from scoregate.telemetry.tracing import UNTRACED
 from scoregate.training.artefact import as_bytes, write
 
 
@@ -72,7 +72,7 @@ def decisions(artefact: Artefact) -> list[Entry]:
         scorer = Scorer(artefact, code, source, ledger, KeyedHash(b"k" * 32), metrics, arm="stable")
         for amount in (900, 6_000, 9_900, 600_000):
             request = toy.Request.model_validate_json(toy.body(payment_id=f"p{n}-{amount}", amount_minor=amount))
-            asyncio.run(scorer.decide(Asked(request, None, toy.NOW_S, NoTracing().begin(None, "", {}))))
+            asyncio.run(scorer.decide(Asked(request, None, toy.NOW_S, UNTRACED.begin(None, "", {}))))
     return [recorded.entry for recorded in ledger._entries]
 
 

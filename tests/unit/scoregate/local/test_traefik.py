@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scoregate.local.arms import service_config
-from scoregate.local.traefik import GatewayLimits, shared_config, static_config
+from scoregate.local.traefik import STABLE, GatewayLimits, Traces, shared_config, static_config
 
 SERVICES_OWN = {"400", "401", "403", "404", "405", "409", "415", "422", "500", "503"}
 
@@ -61,9 +61,23 @@ def test_gateway_shows_nothing_of_its_own() -> None:
 
 
 def test_traces_only_where_somebody_receives_them() -> None:
-    """Without an endpoint nothing is traced; with one, spans go to its OTLP path."""
+    """Without an endpoint nothing is traced; with one, spans go to its URL, or to its address over gRPC."""
 
-    traced = static_config(Path("/routes"), port=1, otlp_endpoint="http://127.0.0.1:4318/")
+    url = "http://127.0.0.1:4318/v1/traces"
+    traced = static_config(Path("/routes"), port=1, traces=Traces(url, 0.5))
+    by_grpc = static_config(Path("/routes"), port=1, traces=Traces("http://127.0.0.1:4317", 1.0, "grpc"))
 
     assert "tracing" not in static_config(Path("/routes"), port=1)
-    assert "http://127.0.0.1:4318/v1/traces" == traced["tracing"]["otlp"]["http"]["endpoint"]
+    assert {"http": {"endpoint": url}} == traced["tracing"]["otlp"]
+    assert 0.5 == traced["tracing"]["sampleRate"]
+    assert {"grpc": {"endpoint": "127.0.0.1:4317", "insecure": True}} == by_grpc["tracing"]["otlp"]
+
+
+def test_whoever_brings_a_trace_has_no_say_in_the_gateways() -> None:
+    """Traefik would follow the caller's flag: such a request goes another way, where it is told from the others."""
+
+    routers = service_config("fraud", {STABLE: 1}, {STABLE: 100})["http"]["routers"]
+
+    assert {"tracing": False} == routers["fraud-strange"]["observability"]
+    assert routers["fraud"]["rule"] in routers["fraud-strange"]["rule"]
+    assert ["edge", "strange"] == routers["fraud-strange"]["middlewares"]

@@ -23,7 +23,7 @@ from scoregate.scoring.scorer import Scorer
 from scoregate.serving import chaos
 from scoregate.settings import Settings
 from scoregate.telemetry.metrics import Metrics
-from scoregate.telemetry.tracing import NoTracing
+from scoregate.telemetry.tracing import UNTRACED
 
 
 class Broken:
@@ -49,7 +49,7 @@ class Broken:
             clock=self.switches.clock,
         )
         request = toy.Request.model_validate_json(toy.body())
-        asked = Asked(request, None, self.switches.clock(), NoTracing().begin(None, "", {}))
+        asked = Asked(request, None, self.switches.clock(), UNTRACED.begin(None, "", {}))
         return asyncio.run(scorer.decide(asked))
 
 

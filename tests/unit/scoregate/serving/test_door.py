@@ -35,7 +35,7 @@ from scoregate.settings import Settings
 from scoregate.streaming.relay import Relay
 from scoregate.telemetry.logs import EventLog
 from scoregate.telemetry.metrics import Metrics
-from scoregate.telemetry.tracing import NoTracing
+from scoregate.telemetry.tracing import UNTRACED
 from scoregate.training import live
 
 EVENTS_PATH = "/v1/toy/events"
@@ -79,7 +79,7 @@ class House:
         metrics = Metrics("toy", "stable", self.registry)
         health = Health(metrics, arm="stable", drain_s=0)
         gate = Gate("toy", settings, Authenticator(Keys(path)), admission or Admission(8, 2_000), metrics, health)
-        door.furnish(gate, EventLog("toy", "stable", io.StringIO()), NoTracing())
+        door.furnish(gate, EventLog("toy", "stable", io.StringIO()), UNTRACED)
         source = toy.source(at_s=time.time())
         code, hashed = cast("Any", toy.CODE), KeyedHash(b"k" * 32)
         scorer = Scorer(toy.artefact(), code, source, self.ledger, hashed, metrics, arm="stable")
