@@ -49,6 +49,7 @@ def entry(number: int = 1, **changes: Any) -> Entry:
         trace_id="0af7651916cd43dd8448eb211c80319c",
         event_at=1_700_000_000.123456,
         decided_at=1_700_000_000.0,
+        shadow='{"score":0.2}' if number % 2 else None,
     )
     return replace(whole, **changes)
 

@@ -30,6 +30,8 @@ class Entry:
     `request_digest` is a keyed hash of the canonical request, so that a low-entropy body cannot be guessed from it.
     `personal` maps a field's name to the keyed hash of its value ("<key id>:<hex>"); the chain covers only a salted
     commitment of each, so that value and salt can be forgotten and the chain still verifies.
+    `shadow` is canonical JSON: what another model thought of the same vector, which nobody was told, see
+    `scoring/shadow.py`; None where there was no such model.
     """
 
     decision_id: str
@@ -52,6 +54,7 @@ class Entry:
     trace_id: str
     event_at: float
     decided_at: float
+    shadow: str | None = None
 
 
 Decision = tuple[Entry, Event | None]

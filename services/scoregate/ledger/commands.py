@@ -97,6 +97,7 @@ def _shown(recorded: Recorded) -> dict[str, Any]:
     gone = recorded.forgotten
     entry["answer"] = None if "answer" in gone else json.loads(recorded.entry.answer)
     entry["ages"] = json.loads(recorded.entry.ages)
+    entry["shadow"] = json.loads(recorded.entry.shadow or "null")
     entry["natural_key"] = None if "natural_key" in gone else recorded.entry.natural_key
     vector = [None if math.isnan(value) else value for value in vector_of(recorded)]
     names = _names(recorded) or [*map(str, range(len(vector)))]

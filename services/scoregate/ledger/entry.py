@@ -1,15 +1,17 @@
 r"""What an entry's hash covers, byte for byte; pure, and the same for every adapter.
 
     commitment = sha256(salt, 16 random bytes | length of name, u32 | name | value)
-    canonical  = "scoregate-entry-1\n" | number of parts, u32 | length of each part, u32 | the parts
+    canonical  = "scoregate-entry-<format>\n" | number of parts, u32 | length of each part, u32 | the parts
     hash       = sha256(previous hash, 32 bytes | canonical | length of writer, u32 | writer | seq, u64)
 
 Integers are little-endian, text is UTF-8, a float is an IEEE 754 double, an absent one a part of length 0.
 The parts of format 1 are the fields of `PLAIN_TEXT`, then of `PLAIN_FLOATS`, then name and commitment of each committed
 field, in order of name.
+Format 2 is for entries that have a `shadow`: it is one more part, after the fields of `PLAIN_TEXT`.
 Committed is what may have to be forgotten: the fields of `COMMITTED`, and each personal one as `personal.<name>`.
 To forget is to drop value and salt: the commitment stays, the hash still verifies, and the value cannot be guessed.
 A later format gets its own lines here and its own function in `FORMATS`; the earlier ones stay for the old entries.
+What an entry holds says which format it is of, so that nothing can be added that its hash does not cover.
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ from operator import attrgetter
 from scoregate.errors import KeyReused
 from scoregate.ledger import Appended, Broken, Entry, Recorded
 
-FORMAT = 1
 GENESIS = bytes(32)
 """The previous hash of a writer's first entry, whose `seq` is 1."""
 
@@ -142,9 +143,13 @@ def commitment(salt: bytes, name: str, value: bytes) -> bytes:
     return sha256(salt + _framed(name) + value).digest()
 
 
-def canonical(entry: Entry, commitments: Mapping[str, bytes], *, version: int = FORMAT) -> bytes:
-    """Write an entry as the bytes of format `version`, commitments in place of what may be forgotten."""
-    return FORMATS[version](entry, commitments)
+def format_of(entry: Entry) -> int:
+    return 1 if entry.shadow is None else 2
+
+
+def canonical(entry: Entry, commitments: Mapping[str, bytes]) -> bytes:
+    """Write an entry as the bytes of its format, commitments in place of what may be forgotten."""
+    return FORMATS[format_of(entry)](entry, commitments)
 
 
 def link(previous: bytes, written: bytes, writer: str, seq: int) -> bytes:
@@ -156,6 +161,8 @@ def check(recorded: Recorded, previous: bytes) -> str | None:
     """Return why this entry does not follow `previous`, or None when it does."""
     if recorded.format not in FORMATS:
         return f"its format {recorded.format} is not known"
+    if recorded.format != format_of(recorded.entry):
+        return f"it holds what its format {recorded.format} does not cover, or less"
     try:
         return _check(recorded, previous)
     except (AttributeError, TypeError, ValueError, struct.error):
@@ -178,7 +185,7 @@ def _check(recorded: Recorded, previous: bytes) -> str | None:  # noqa: PLR0911 
             return f"{name} is there without its salt"
     if recorded.previous_hash != previous.hex():
         return "it does not follow the entry before it"
-    written = canonical(recorded.entry, commitments, version=recorded.format)
+    written = canonical(recorded.entry, commitments)
     if link(previous, written, recorded.writer, recorded.seq).hex() != recorded.hash:
         return "its hash does not cover what it holds"
     return None
@@ -237,13 +244,21 @@ def _framed(text: str) -> bytes:
 
 
 def _format_1(entry: Entry, commitments: Mapping[str, bytes]) -> bytes:
-    parts = [text.encode() for text in _texts(entry)]
+    return _written(b"scoregate-entry-1\n", entry, [*_texts(entry)], commitments)
+
+
+def _format_2(entry: Entry, commitments: Mapping[str, bytes]) -> bytes:
+    return _written(b"scoregate-entry-2\n", entry, [*_texts(entry), entry.shadow or ""], commitments)
+
+
+def _written(name: bytes, entry: Entry, texts: Iterable[str], commitments: Mapping[str, bytes]) -> bytes:
+    parts = [text.encode() for text in texts]
     # `+ 0.0` because SQLite does not keep the sign of a negative zero.
     parts += [b"" if number is None else _double(number + 0.0) for number in _floats(entry)]
-    for name in sorted(commitments):
-        parts += (name.encode(), commitments[name])
+    for field in sorted(commitments):
+        parts += (field.encode(), commitments[field])
     lengths = struct.pack(f"<{len(parts) + 1}I", len(parts), *map(len, parts))
-    return b"".join((b"scoregate-entry-1\n", lengths, *parts))
+    return b"".join((name, lengths, *parts))
 
 
-FORMATS: Mapping[int, Callable[[Entry, Mapping[str, bytes]], bytes]] = {1: _format_1}
+FORMATS: Mapping[int, Callable[[Entry, Mapping[str, bytes]], bytes]] = {1: _format_1, 2: _format_2}

@@ -56,7 +56,7 @@ def _schema(pa: Any, personal: Sequence[str]) -> Any:
     return pa.schema(
         [
             *((name, pa.string()) for name in PLAIN_TEXT),
-            *(("score", pa.float64()), ("event_at", time), ("decided_at", time)),
+            *(("shadow", pa.string()), ("score", pa.float64()), ("event_at", time), ("decided_at", time)),
             *(("natural_key", pa.string()), ("idempotency_key", pa.string())),
             *((f"personal_{name}", pa.string()) for name in personal),
             *(("vector", pa.list_(pa.float64())), ("reasons", pa.list_(pa.string())), ("answer", pa.string())),
@@ -75,6 +75,7 @@ def _row(recorded: Recorded, personal: Sequence[str]) -> dict[str, Any]:
     answer = None if "answer" in gone else entry.answer.decode(errors="backslashreplace")
     return {
         **{name: getattr(entry, name) for name in PLAIN_TEXT},
+        "shadow": entry.shadow,
         "score": entry.score,
         "event_at": round(entry.event_at * 1e6),
         "decided_at": round(entry.decided_at * 1e6),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from scoregate.errors import LedgerUnavailable, ScoregateError
 from scoregate.events import Event, Outgoing
 from scoregate.ledger import Appended, Broken, Decision, Entry, Recorded
-from scoregate.ledger.entry import GENESIS, Earlier, first_broken, keys, link, replay, seal
+from scoregate.ledger.entry import GENESIS, Earlier, first_broken, format_of, keys, link, replay, seal
 from scoregate.ledger.group import each
 
 
@@ -104,6 +104,7 @@ class MemoryLedger:
             hash=link(previous, sealed.canonical, self.writer, seq).hex(),
             salts={name: salt.hex() for name, salt in sealed.salts.items()},
             commitments={name: digest.hex() for name, digest in sealed.commitments.items()},
+            format=format_of(entry),
         )
         self._entries.append(recorded)
         standing = Earlier(entry.decision_id, entry.request_digest, entry.answer, self.writer, seq)

@@ -23,6 +23,10 @@ _COLUMNS = ", ".join(f"e.{column}" for column in COLUMNS)
 _PLACES = "unnest($1::text[], $2::bigint[], $3::float8[]) AS f (writer, seq, decided_at)"
 _AT = "(t.writer, t.seq, t.decided_at) = (f.writer, f.seq, f.decided_at)"
 _NOTHING = ", ".join(f"{name} = NULL, {name}_salt = NULL" for name in COMMITTED)
+_EARLIER = """
+    SELECT WHERE to_regclass('entries') IS NOT NULL
+        AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('entries') AND attname = 'shadow')
+    """
 _FORGET = (
     f"UPDATE entries t SET {_NOTHING} FROM {_PLACES} WHERE {_AT}",  # noqa: S608  names from here
     f"UPDATE personal t SET value = NULL, salt = NULL FROM {_PLACES} WHERE {_AT}",  # noqa: S608  as above
@@ -67,9 +71,8 @@ class PostgresArchive:
 
     def __init__(self, url: str) -> None:
         self._runner = asyncio.Runner()
-        settings = {"application_name": "scoregate-archive", "jit": "off"}
         try:
-            self._db = self._run(asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=settings))
+            self._db = self._run(_connected(url))
         except BaseException:
             self._runner.close()
             raise
@@ -211,6 +214,15 @@ class PostgresArchive:
             return self._runner.run(work)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise LedgerUnavailable(f"The ledger cannot be read or written: {type(error).__name__}") from error
+
+
+async def _connected(url: str) -> asyncpg.Connection:
+    settings = {"application_name": "scoregate-archive", "jit": "off"}
+    db = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
+    if await db.fetch(_EARLIER):
+        db.terminate()
+        raise LedgerUnavailable("The ledger's schema is an earlier one; `scoregate ledger migrate` renews it")
+    return db
 
 
 class _Damaged(Exception):

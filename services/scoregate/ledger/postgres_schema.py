@@ -91,6 +91,8 @@ MIGRATIONS: Sequence[Sequence[str]] = (
             PRIMARY KEY (writer, stream)
         ) WITH (fillfactor = 50)""",
     ),
+    # What another model thought of the same vector.
+    ("ALTER TABLE entries ADD COLUMN shadow text",),
 )
 """Statements by schema version; `schema_version` says how many have run. Add one, never change one."""
 

@@ -7,27 +7,27 @@ from operator import attrgetter
 from typing import Any
 
 from scoregate.ledger import Entry, Recorded
-from scoregate.ledger.entry import COMMITTED, FORMAT, PERSONAL, PLAIN_FLOATS, PLAIN_TEXT
+from scoregate.ledger.entry import COMMITTED, PERSONAL, PLAIN_FLOATS, PLAIN_TEXT, format_of
 from scoregate.ledger.group import Linked
 
 Row = Sequence[Any]
 
 COLUMNS = (
     *("writer", "seq", "format", "previous_hash", "hash"),
-    *(*PLAIN_TEXT, *PLAIN_FLOATS),
+    *(*PLAIN_TEXT, *PLAIN_FLOATS, "shadow"),
     *(f"{name}{part}" for name in COMMITTED for part in ("", "_salt", "_commitment")),
 )
 PERSONAL_COLUMNS = ("writer", "seq", "name", "value", "salt", "commitment")
 """Columns in the order of the rows made here."""
 
-_plain = attrgetter(*PLAIN_TEXT, *PLAIN_FLOATS)
+_plain = attrgetter(*PLAIN_TEXT, *PLAIN_FLOATS, "shadow")
 _committed = attrgetter(*COMMITTED)
 
 
 def entry_row(linked: Linked, writer: str) -> Row:
     sealed = linked.sealed
     salts, commitments = sealed.salts, sealed.commitments
-    row = [writer, linked.seq, FORMAT, linked.previous, linked.hash, *_plain(sealed.entry)]
+    row = [writer, linked.seq, format_of(sealed.entry), linked.previous, linked.hash, *_plain(sealed.entry)]
     for name, value in zip(COMMITTED, _committed(sealed.entry), strict=True):
         row += (value, salts.get(name), commitments.get(name))
     return row
@@ -48,7 +48,7 @@ def recorded_of(row: Row, personal: Iterable[Row]) -> Recorded:
     parts += [(PERSONAL + name, salt, commitment) for name, _, salt, commitment in personal]
     return Recorded(
         entry=Entry(
-            **{name: at[name] for name in (*PLAIN_TEXT, *PLAIN_FLOATS, "idempotency_key")},
+            **{name: at[name] for name in (*PLAIN_TEXT, *PLAIN_FLOATS, "shadow", "idempotency_key")},
             natural_key=at["natural_key"] or "",
             vector=at["vector"] or b"",
             answer=at["answer"] or b"",

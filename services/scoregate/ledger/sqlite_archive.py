@@ -49,6 +49,7 @@ class SqliteArchive:
         self._path = path
         with _told():
             self._db = connect(path, mode="rw", timeout_s=LOCK_TIMEOUT_S)
+            _like_now(self._db)
             self._db.execute("PRAGMA query_only = ON")
             # A flipped bit may leave text that is not Unicode; who verifies must get to see it.
             self._db.text_factory = lenient
@@ -187,6 +188,13 @@ class SqliteArchive:
         finally:
             db.close()
             turn.close()
+
+
+def _like_now(db: sqlite3.Connection) -> None:
+    """Let a file of an earlier schema be read as one of now, without a change to it."""
+    known = {name for _, name, *_ in db.execute("PRAGMA table_info(entries)")}
+    if known and "shadow" not in known:
+        db.execute("CREATE TEMP VIEW entries AS SELECT *, NULL AS shadow FROM main.entries")
 
 
 def _conditions(service: str, wanted: Wanted) -> tuple[str, list[object]]:

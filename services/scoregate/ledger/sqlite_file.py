@@ -96,6 +96,8 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         # For searching and forgetting by time; entries come in this order, so that it costs a page now and then.
         "CREATE INDEX entries_decided_at ON entries (decided_at)",
     ),
+    # What another model thought of the same vector.
+    ("ALTER TABLE entries ADD COLUMN shadow TEXT",),
 )
 """Statements by schema version; `user_version` says how many have run. Add one, never change one."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scoregate.ledger import Broken, Entry, Recorded
-from scoregate.ledger.entry import GENESIS, check, first_broken, link, seal
+from scoregate.ledger.entry import GENESIS, check, first_broken, format_of, link, seal
 
 ENTRY = Entry(
     decision_id="d1",
@@ -51,6 +51,7 @@ def recorded(entry: Entry, previous: bytes = GENESIS, seq: int = 1) -> Recorded:
         hash=link(previous, sealed.canonical, "w", seq).hex(),
         salts={name: salt.hex() for name, salt in sealed.salts.items()},
         commitments={name: digest.hex() for name, digest in sealed.commitments.items()},
+        format=format_of(entry),
     )
 
 
@@ -82,7 +83,13 @@ def test_format_1_is_what_the_docstring_says() -> None:
 def test_the_hash_covers_every_field(name: str) -> None:
     """Whatever field is altered, the entry does not verify, so that a new field cannot be left out."""
     value = getattr(ENTRY, name)
-    others: dict[type, Any] = {str: "other", bytes: b"other", float: 7.0, dict: {"a": "k1:01", "b": "k1:03"}}
+    others: dict[type, Any] = {
+        type(None): "other",
+        str: "other",
+        bytes: b"other",
+        float: 7.0,
+        dict: {"a": "k1:01", "b": "k1:03"},
+    }
     altered = replace(recorded(ENTRY), entry=replace(ENTRY, **{name: others[type(value)]}))
 
     assert check(recorded(ENTRY), GENESIS) is None
@@ -142,9 +149,20 @@ def test_a_value_that_was_never_there_cannot_be_added() -> None:
     assert "idempotency_key was never committed to" == check(added, GENESIS)
 
 
+def test_a_shadow_is_covered_by_format_2_and_cannot_be_added_or_taken() -> None:
+    """An entry of either format verifies, and none passes for one of the other."""
+    without, shadowed = recorded(ENTRY), recorded(replace(ENTRY, shadow='{"score":0.5}'))
+    added = replace(without, entry=replace(ENTRY, shadow='{"score":0.5}'))
+    changed = replace(shadowed, entry=replace(ENTRY, shadow='{"score":0.4}'))
+    taken = replace(shadowed, entry=ENTRY)
+
+    assert [None, None] == [check(one, GENESIS) for one in (without, shadowed)]
+    assert all(check(one, GENESIS) for one in (added, changed, taken, replace(taken, format=1)))
+
+
 def test_an_unknown_format_is_not_guessed() -> None:
     """An entry of a later format is named, not called forged."""
-    assert "its format 2 is not known" == check(replace(recorded(ENTRY), format=2), GENESIS)
+    assert "its format 3 is not known" == check(replace(recorded(ENTRY), format=3), GENESIS)
 
 
 def test_the_first_broken_entry_is_named() -> None:
