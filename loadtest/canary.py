@@ -188,6 +188,16 @@ class Rehearsal:
         await asyncio.sleep(0.5)
         await self.back("rollback while the canary restarts")
 
+    async def renewal(self, model: str) -> None:
+        await self.begin(model, 50)
+        at_s = time.time()
+        restart = asyncio.create_task(scoregate("restart", SERVICE))
+        await asyncio.sleep(1.0)
+        what = "rollback while the stable process restarts"
+        await self.back(what)
+        await restart
+        await self.failed(what, at_s)
+
     async def promote(self, model: str) -> None:
         await self.begin(model, 10)
         at_s = time.time()
@@ -209,6 +219,7 @@ async def rehearse(settings: Settings, per_s: float, count: int) -> dict[str, An
         await rehearsal.steps(first, count)
         await rehearsal.quick_rollback(first)
         await rehearsal.death(first)
+        await rehearsal.renewal(first)
         await rehearsal.promote(second)
     return rehearsal.said
 

@@ -120,13 +120,17 @@ class Decider:
 
     def decide(self, vector: Sequence[float], score: float | None, notes: Notes) -> Judged:
         """Decide by a vector in matrix order, its score (None where no model answers), and what was wrong."""
-        values = dict(zip(self._names, vector, strict=True))
-        decision = self.policy.decide(score, values, [*notes.stale, *notes.missing])
+        decision = self.decision(vector, score, notes)
         reasons = list(decision.reasons)
         if score is not None and decision.outcome.rank > 0:
             codes = self._explainer.reasons(np.array([vector], dtype=np.float32), score)
             reasons += [(code, self.policy.texts[code]) for code in codes]
         return Judged(score, decision, reasons, notes)
+
+    def decision(self, vector: Sequence[float], score: float | None, notes: Notes) -> Decision:
+        """Return the policy's part of it, without the model's reasons."""
+        values = dict(zip(self._names, vector, strict=True))
+        return self.policy.decide(score, values, [*notes.stale, *notes.missing])
 
     def answer(
         self, judged: Judged, *, decision_id: str, alert: Mapping[str, Any] | None, arm: str, decided_at: float

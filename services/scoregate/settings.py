@@ -53,6 +53,9 @@ class Settings(TracingSettings):
     model_dir: Path | None = Field(
         None, description="Artefact folder of this service; default the champion in <home>/models/<service>."
     )
+    shadow_dir: Path | None = Field(
+        None, description="Artefact folder of a model that scores the same vectors, into the ledger, and never answers."
+    )
     ledger_url: str | None = Field(None, description="Ledger; default sqlite:///<home>/ledger/<service>.db.")
     ledger_segment: Literal["refuse", "accept"] = Field(
         "refuse",

@@ -5,6 +5,7 @@
     score + policy     → outcome, rules, measures, confidence
     vector + explainer → the model's reasons
     all of it          → the answer, byte for byte
+    vector + shadow    → the shadow's score and outcome, by its own forest and policy
 
 Taken from the record are its id, its time and its arm, which nothing derives, and the alert, which needs the person.
 How a vector was made of requests and views is not in the ledger: `scoregate features skew` compares that.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,7 +94,7 @@ def replay(entries: Iterable[Entry], deciders: Deciders) -> list[Replayed]:
         decider = deciders.find(*key)
         replayed = _by_one(decider, [some[i] for i in places])
         for i, one in zip(places, replayed, strict=True):
-            found[i] = one
+            found[i] = one if one.why_not else _with_shadow(one, some[i], deciders)
     return [one for one in found if one]
 
 
@@ -164,6 +165,22 @@ def _with_nulls(ages: Ages, missing: Sequence[str]) -> Ages:
         nulls = [name.partition(":")[2] for name in missing if name.startswith(f"{view}:")]
         found[view] = [*[*said, None, None][:NULLS], [] if said[0] == Status.MISSING else nulls]
     return found
+
+
+def _with_shadow(replayed: Replayed, entry: Entry, deciders: Deciders) -> Replayed:
+    """Derive a shadow's score and outcome too; they are taken from the record where it failed, or is not stored."""
+    if entry.shadow is None:
+        return replayed
+    said = json.loads(entry.shadow)
+    decider = deciders.find(said["model"], said["policy"])
+    if said["score"] is None or isinstance(decider, str):
+        return replace(replayed, taken=(*replayed.taken, "shadow"))
+    vector = vector_of(entry)
+    score = float(decider.scores(vector[None])[0])
+    outcome = decider.decision(vector.tolist(), score, Notes.of(json.loads(entry.ages))).outcome.name
+    derived = (("shadow.score", said["score"], score), ("shadow.outcome", said["outcome"], outcome))
+    differences = [Difference(*one) for one in derived if one[1] != one[2]]
+    return replace(replayed, differences=(*replayed.differences, *differences))
 
 
 def _columns(entry: Entry, judged: Judged, decider: Decider) -> Iterable[Difference]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scoregate.models.tabular import FILE, Tabular
@@ -28,6 +29,19 @@ def champion_of(settings: Settings, service: str) -> Champion | None:
     except (OSError, ValueError):
         return None
     return Champion(version, _headline(found.get("headline") or {}))
+
+
+def shadow_of(settings: Settings, service: str) -> Path | None:
+    """Return the artefact that looks on while the champion decides, if there is one."""
+    try:
+        return settings.models(service) / shadow_file(settings, service).read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+def shadow_file(settings: Settings, service: str) -> Path:
+    """It names a version, as `champion` does."""
+    return settings.models(service) / "shadow"
 
 
 def example_of(settings: Settings, service: str, usual: Mapping[str, Any]) -> Mapping[str, Any]:

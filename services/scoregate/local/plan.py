@@ -103,6 +103,7 @@ def service_spec(
     revision: str,
     asked: int = 0,
     model_dir: Path | None = None,
+    shadow_dir: Path | None = None,
     name: str | None = None,
 ) -> ProcessSpec:
     """One scoring process, named by service and arm unless it is said otherwise.
@@ -121,6 +122,7 @@ def service_spec(
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
     }
+    env["SCOREGATE_SHADOW_DIR"] = None if shadow_dir is None else str(shadow_dir)
     if model_dir is not None:
         env["SCOREGATE_MODEL_DIR"] = str(model_dir)
     return ProcessSpec(

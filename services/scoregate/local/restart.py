@@ -42,16 +42,26 @@ def restart(settings: Settings, console: Console, service: str) -> int:
     if old is None:
         raise StackError(f"No service {service} runs; there are {', '.join(services)}, worker and gateway.")
     renewal = _Renewal(settings, ports(settings, services))
-    if service == "gateway":
+    if service in services:
+        renew_service(settings, service)
+    elif service == "gateway":
         renewal.renew(replace(old, asked=old.asked + 1), {process_name(each, STABLE): each for each in services})
-    elif service == "worker":
-        renewal.renew(worker_of(settings, renewal.ports, read_desired(settings.home), again=1), {name: None})
     else:
-        with renewal.stand_in(service):
-            new = stable_spec(settings, service, renewal.ports, read_desired(settings.home), again=1)
-            renewal.renew(new, {name: service})
+        renewal.renew(worker_of(settings, renewal.ports, read_desired(settings.home), again=1), {name: None})
     console.print(f"{service} was started again and is ready.", markup=False)
     return 0
+
+
+def renew_service(settings: Settings, service: str) -> None:
+    """Start a service's stable process anew, with all that it should have by now, without losing a request.
+
+    Raises:
+        StackError: what should run does not become ready; what ran before still serves.
+    """
+    renewal = _Renewal(settings, ports(settings, catalog.services()))
+    with renewal.stand_in(service):
+        new = stable_spec(settings, service, renewal.ports, read_desired(settings.home), again=1)
+        renewal.renew(new, {new.name: service})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from scoregate import catalog
 from scoregate.local import StackError, gateway, preflight, spans, table
-from scoregate.local.champions import champion_of, example_of
+from scoregate.local.champions import champion_of, example_of, shadow_of
 from scoregate.local.credentials import demo_key_file, ensure_credentials
 from scoregate.local.plan import (
     Ports,
@@ -190,7 +190,7 @@ def worker_of(settings: Settings, planned: Ports, before: Desired, *, again: int
 
 def stable_spec(settings: Settings, service: str, planned: Ports, before: Desired, *, again: int = 0) -> ProcessSpec:
     """The stable process of now's champion, code and registry; `again` asks for so many restarts more."""
-    champion = champion_of(settings, service)
+    champion, shadow = champion_of(settings, service), shadow_of(settings, service)
     return service_spec(
         settings,
         service,
@@ -198,6 +198,7 @@ def stable_spec(settings: Settings, service: str, planned: Ports, before: Desire
         port=planned.stable[service],
         revision=f"{champion.version if champion else 'none'}-{code_digest()}-{_registry_digest(settings)}",
         asked=_asked(before, process_name(service, STABLE)) + again,
+        shadow_dir=shadow,
     )
 
 
@@ -205,7 +206,12 @@ def stand_in_spec(settings: Settings, service: str, planned: Ports) -> ProcessSp
     """What serves while the stable process of a service is started anew; its arm is stable too."""
     spec = stable_spec(settings, service, planned, Desired())
     return service_spec(
-        settings, service, arm=STABLE, port=planned.stand_in, revision=spec.revision, name=f"{service}-stand-in"
+        *(settings, service),
+        arm=STABLE,
+        port=planned.stand_in,
+        revision=spec.revision,
+        shadow_dir=shadow_of(settings, service),
+        name=f"{service}-stand-in",
     )
 
 

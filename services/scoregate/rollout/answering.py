@@ -1,6 +1,6 @@
 """The verdict over HTTP, for whoever asks by web: Argo's web metric reads `{$.verdict}` of GET /<service>/verdict.
 
-200 with the verdict, also when it is to hold; 404 without a canary; 503 when the ledger cannot be read.
+200 with the verdict, also when it is to hold; 404 without a canary; 503 when the ledger or Prometheus cannot be read.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from scoregate.errors import LedgerUnavailable
+from scoregate.errors import DependencyError
 from scoregate.local.traefik import HOST
 from scoregate.rollout import canary as records
-from scoregate.rollout.gathering import Gathering
-from scoregate.rollout.verdict import judge
+from scoregate.rollout.gathering import Gathering, metrics_of
 from scoregate.settings import Settings
 
 
 class Looker:
     """Keeps what was gathered between questions, so that each reads only what is new."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, prometheus: str | None) -> None:
+        self._settings, self._prometheus = settings, prometheus
         self._known: dict[str, Gathering] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -35,14 +34,14 @@ class Looker:
                 return None
             known = self._known.get(service)
             if known is None or known.canary != canary:
-                self._known[service] = known = Gathering(self._settings, canary)
-            verdict = judge(known.look())
+                self._known[service] = known = Gathering(self._settings, canary, metrics_of(canary, self._prometheus))
+            verdict = known.verdict()
         return {"service": service, "model": canary.model, "weight_percent": canary.weight_percent, **verdict.as_json()}
 
 
-def server(settings: Settings, port: int) -> ThreadingHTTPServer:
-    """Make a server on 127.0.0.1; `serve_forever` runs it."""
-    looker = Looker(settings)
+def server(settings: Settings, port: int, prometheus: str | None = None) -> ThreadingHTTPServer:
+    """Make a server on 127.0.0.1; `serve_forever` runs it. `prometheus`: its URL, where metrics come from it."""
+    looker = Looker(settings, prometheus)
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -64,6 +63,6 @@ def server(settings: Settings, port: int) -> ThreadingHTTPServer:
 def _answer(look: Callable[[str], dict[str, Any] | None], service: str) -> tuple[int, dict[str, Any]]:
     try:
         found = look(service)
-    except LedgerUnavailable as problem:
+    except DependencyError as problem:
         return 503, {"detail": problem.detail}
     return (404, {"detail": f"{service} has no canary"}) if found is None else (200, found)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from scoregate.errors import LedgerUnavailable
-from scoregate.rollout.gathering import Gathering
+from scoregate.errors import DependencyError
+from scoregate.rollout.gathering import Gathering, metrics_of
 from scoregate.rollout.local import LocalRollout
-from scoregate.rollout.verdict import Action, Verdict, judge
+from scoregate.rollout.verdict import Action, Verdict
 from scoregate.settings import Settings
 
 STEPS: Final = (10, 50)
@@ -23,6 +23,7 @@ def walk(
     say: Callable[[Verdict, int], None],
     *,
     steps: tuple[int, ...] = STEPS,
+    prometheus: str | None = None,
 ) -> Action:
     """Judge a running canary step by step until it is promoted or rolled back; each step on what it shows itself.
 
@@ -33,7 +34,7 @@ def walk(
         canary = rollout.canary
         if canary is None:
             return Action.ROLLBACK
-        verdict = decide(Gathering(settings, canary), say)
+        verdict = decide(Gathering(settings, canary, metrics_of(canary, prometheus)), say)
         following = [step for step in steps if step > canary.weight_percent]
         if verdict.action is Action.ROLLBACK:
             rollout.rollback(verdict.as_json(), of=canary)
@@ -48,8 +49,8 @@ def decide(gathering: Gathering, say: Callable[[Verdict, int], None]) -> Verdict
     """Look until there is something to do."""
     while True:
         try:
-            verdict = judge(gathering.look())
-        except LedgerUnavailable:
+            verdict = gathering.verdict()
+        except DependencyError:
             # Nothing can be said without it, and it comes back: the canary keeps its share meanwhile.
             time.sleep(LOOK_S)
             continue

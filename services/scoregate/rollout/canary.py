@@ -37,6 +37,8 @@ class Canary:
     before: Mapping[str, Reading]
     who: str
     why: str
+    shadow: bool = False
+    """Whether it scores beside the champion, in the stable process, and answers nobody."""
 
 
 def read(home: Path, service: str) -> Canary | None:

@@ -13,6 +13,7 @@ from scoregate.settings import Settings
 
 if TYPE_CHECKING:
     # Everything else is imported by the verb that needs it: a rollback must not wait for libraries.
+    from scoregate.rollout.canary import Canary
     from scoregate.rollout.local import LocalRollout
     from scoregate.rollout.verdict import Verdict
 
@@ -35,6 +36,8 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         action = actions.add_parser(name, help=says, description=says)
         action.add_argument("--json", action="store_true", help="print one JSON object on stdout")
         action.set_defaults(run=partial(_told, run))
+        if name not in {"status", "rollback"}:
+            action.add_argument("--prometheus", metavar="URL", help="read the metrics there, not from the processes")
         if name == "serve":
             action.add_argument("--port", type=int, required=True)
             continue
@@ -45,7 +48,9 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         if name == "start":
             action.add_argument("--model", metavar="VERSION", help="beginning of its digest; default the challenger")
             action.add_argument("--weight", type=int, help=f"percent of requests (default: {WEIGHT_PERCENT})")
-            action.add_argument("--auto", action="store_true", help="walk the steps by the verdict, and back by it")
+            how = action.add_mutually_exclusive_group()
+            how.add_argument("--auto", action="store_true", help="walk the steps by the verdict, and back by it")
+            how.add_argument("--shadow", action="store_true", help="score beside the champion, and answer nobody")
         if name == "promote":
             action.add_argument("--anyway", action="store_true", help="although the verdict is another one")
 
@@ -65,14 +70,14 @@ def _start(settings: Settings, arguments: argparse.Namespace) -> int:
     current = rollout.canary
     if current is None:
         model = _eligible(settings, arguments.service, arguments.model)
-        taken = rollout.start(model, arguments.weight or WEIGHT_PERCENT)
+        taken = rollout.shadow(model) if arguments.shadow else rollout.start(model, arguments.weight or WEIGHT_PERCENT)
     elif arguments.model and not current.model.startswith(arguments.model):
         raise ScoregateError(f"{arguments.service} has another canary, {current.model}: roll it back first")
     elif arguments.weight:
         taken = rollout.step(arguments.weight, of=current)
     else:
         taken = current
-    _say(arguments, f"{taken.service} {taken.model} has {taken.weight_percent} %", _canary_json(taken))
+    _say(arguments, f"{taken.service} {_has(taken)}", _canary_json(taken))
     return _walk(rollout, settings, arguments) if arguments.auto else 0
 
 
@@ -88,7 +93,7 @@ def _walk(rollout: LocalRollout, settings: Settings, arguments: argparse.Namespa
             last = verdict.why
             _show(arguments, verdict, f"{arguments.service} at {weight_percent} %: ")
 
-    ended = walk(rollout, settings, partial(_crown, settings, arguments), say)
+    ended = walk(rollout, settings, partial(_crown, settings, arguments), say, prometheus=arguments.prometheus)
     _say(arguments, f"{arguments.service}: {ended.value}", {"ended": ended.value})
     return 0 if ended is Action.PROMOTE else 4
 
@@ -101,7 +106,7 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"canary": _canary_json(current) if current else None, "journal": done}))
         return 0
-    print(f"{current.model} has {current.weight_percent} %" if current else f"{arguments.service} has no canary")
+    print(_has(current) if current else f"{arguments.service} has no canary")
     for each in done[-20:]:
         verdict = f", verdict {each['evidence']['verdict']}" if each["evidence"] else ""
         print(
@@ -114,7 +119,7 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> int:
 def _verdict(settings: Settings, arguments: argparse.Namespace) -> int:
     from scoregate.rollout.verdict import Action
 
-    verdict = _look(settings, arguments.service)
+    verdict = _look(settings, arguments)
     _show(arguments, verdict)
     return {Action.PROMOTE: 0, Action.HOLD: 3, Action.ROLLBACK: 4}[verdict.action]
 
@@ -123,7 +128,7 @@ def _promote(settings: Settings, arguments: argparse.Namespace) -> int:
     from scoregate.rollout.verdict import Action
 
     rollout = _rollout(settings, arguments)
-    verdict = _look(settings, arguments.service)
+    verdict = _look(settings, arguments)
     if verdict.action is not Action.PROMOTE and not arguments.anyway:
         raise ScoregateError(f"the verdict is {verdict.action.value}: {verdict.why}; --anyway promotes all the same")
     done = rollout.promote(partial(_crown, settings, arguments), verdict.as_json())
@@ -140,7 +145,7 @@ def _rollback(settings: Settings, arguments: argparse.Namespace) -> int:
 def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
     from scoregate.rollout.answering import server
 
-    with server(settings, arguments.port) as running:
+    with server(settings, arguments.port, arguments.prometheus) as running:
         running.serve_forever()
     return 0
 
@@ -158,15 +163,14 @@ def _account() -> str:
     return getpass.getuser()
 
 
-def _look(settings: Settings, service: str) -> Verdict:
+def _look(settings: Settings, arguments: argparse.Namespace) -> Verdict:
     from scoregate.rollout import canary as records
-    from scoregate.rollout.gathering import Gathering
-    from scoregate.rollout.verdict import judge
+    from scoregate.rollout.gathering import Gathering, metrics_of
 
-    canary = records.read(settings.home, service)
+    canary = records.read(settings.home, arguments.service)
     if canary is None:
-        raise ScoregateError(f"{service} has no canary")
-    return judge(Gathering(settings, canary).look())
+        raise ScoregateError(f"{arguments.service} has no canary")
+    return Gathering(settings, canary, metrics_of(canary, arguments.prometheus)).verdict()
 
 
 def _eligible(settings: Settings, service: str, name: str | None) -> str:
@@ -188,8 +192,13 @@ def _crown(settings: Settings, arguments: argparse.Namespace, model: str) -> Non
     registry.crown(settings, arguments.service, model, arguments.who or _account(), arguments.why or "its canary")
 
 
+def _has(canary: Canary) -> str:
+    return f"{canary.model} {'looks on' if canary.shadow else f'has {canary.weight_percent} %'}"
+
+
 def _canary_json(canary: Any) -> dict[str, Any]:
-    return {name: getattr(canary, name) for name in ("service", "model", "weight_percent", "since_s", "who", "why")}
+    names = ("service", "model", "weight_percent", "shadow", "since_s", "who", "why")
+    return {name: getattr(canary, name) for name in names}
 
 
 def _show(arguments: argparse.Namespace, verdict: Verdict, before: str = "") -> None:

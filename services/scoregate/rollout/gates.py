@@ -3,7 +3,7 @@
 A gate has categories, and asks questions about them: does the canary's share of these categories lie above the stable
 arm's by more than is tolerated (or, turned round, the stable arm's above the canary's)?
 
-    rises     the second of two categories is bad, and only more of it is
+    rises     all categories but the first are bad, and only more of any of them is
     shifts    categories have an order; the share at or above each cut, both ways
     mixes     categories have none; the share of each, both ways
     slows     buckets of time; the canary above a bound against the stable arm above the bound before it, so that
@@ -37,8 +37,8 @@ class Questions:
 
 
 def rises(size: int) -> Questions:
-    mask = np.array([[0.0, 1.0]])
-    return Questions(mask, mask, 1)
+    mask = np.eye(size)[1:]
+    return Questions(mask, mask, size - 1)
 
 
 def shifts(size: int) -> Questions:
@@ -116,3 +116,10 @@ REASONS: Final = Gate("reasons", mixes, (Line(1, 0.10),), Line(1, 0.30))
 MIXING: Final = Gate("mixing", rises, (Line(1, 0.25),), Line(1, 0.50), is_about_traffic=True)
 
 GATES: Final = (ERRORS, LATENCY, FALLBACKS, MISSING, OUTCOMES, SCORES, REASONS, MIXING)
+
+FAILURES: Final = Gate("failures", rises, (Line(1, 0.003),), Line(1, 0.01))
+DISAGREEMENT: Final = Gate("disagreement", rises, (Line(1, 0.05),), Line(1, 0.10))
+DISTANCE: Final = Gate("distance", rises, (Line(1, 0.10),), Line(1, 0.20))
+
+SHADOW_GATES: Final = (FAILURES, DISAGREEMENT, DISTANCE)
+"""Of a shadow against the champion on the same requests, see `pairs.py`."""

@@ -1,6 +1,7 @@
 """The verbs on the local stack: a second process beside the stable one, and the gateway's weights.
 
     start     process → ready → weight          step      weight alone
+    shadow    stable anew, with another model beside the champion
     rollback  weight → process ends             promote   all to the canary → champion, stable anew → all to stable
 
 Whoever goes back flips the weights before anything else and waits for nobody: neither for a process, nor for a verb
@@ -10,30 +11,25 @@ that is still at work. A verb that was waiting finds its canary gone and stops.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from scoregate.errors import PROBLEM_BASE, ArtefactError
 from scoregate.local import StackError, gateway
-from scoregate.local.plan import Ports, ports, process_name, service_spec
+from scoregate.local.plan import Ports, ports
 from scoregate.local.routes import go_back, turn
-from scoregate.local.state import Desired, ProcessSpec, Running, read_desired, read_status, write_desired
-from scoregate.local.traefik import CANARY, HOST, STABLE
+from scoregate.local.traefik import CANARY, STABLE
 from scoregate.rollout import canary as records
+from scoregate.rollout.arms import Arms
 from scoregate.rollout.canary import Canary
 from scoregate.rollout.flip import leave
 from scoregate.settings import Settings
 
-READY_S: Final = 120.0
-_REFUSED: Final = f"{PROBLEM_BASE}{ArtefactError.slug}"
-
 
 class LocalRollout:
     """The canary of one service of the local stack. `who` and `why` stand in the journal with every action.
-
-    What going back does not need is imported where it is used: a person waits for it.
 
     Raises:
         StackError: there is no such service.
@@ -48,6 +44,7 @@ class LocalRollout:
         self._settings, self.service, self._who, self._why = settings, service, who, why
         self._home = settings.home
         self._ports: Ports = ports(settings, services)
+        self._arms = Arms(settings, service, self._ports)
 
     @property
     def canary(self) -> Canary | None:
@@ -66,14 +63,30 @@ class LocalRollout:
             now_s = time.time()
             begun = Canary(self.service, model, 0, now_s, now_s, {}, self._who, self._why)
             records.write(self._home, begun)
-            self._put(self._spec(model))
+            self._arms.begin_canary(model)
         self._note("start", begun)
-        try:
-            self._wait_until_ready(begun)
-        except StackError as problem:
-            self._end(begun, "abandon", str(problem).splitlines()[0])
-            raise
+        with self._abandoned_if_it_fails(begun):
+            self._arms.wait_for_canary(model, lambda: self._is_still(begun))
         return self.step(weight_percent, of=begun)
+
+    def shadow(self, model: str) -> Canary:
+        """Let the stable process, started anew, score a model beside the champion.
+
+        Raises:
+            StackError: nothing runs, there is a canary already, or the model cannot look on.
+        """
+        _must_run(self._home)
+        with turn(self._home, self.service):
+            if self.canary is not None:
+                raise StackError(f"{self.service} has a canary already, {self.canary.model}: roll it back first.")
+            self._arms.check_shadow(model)
+            now_s = time.time()
+            begun = Canary(self.service, model, 0, now_s, now_s, {}, self._who, self._why, shadow=True)
+            records.write(self._home, begun)
+        self._note("shadow", begun)
+        with self._abandoned_if_it_fails(begun):
+            self._arms.shadow(model)
+        return begun
 
     def step(
         self, weight_percent: int, *, of: Canary | None = None, verdict: Mapping[str, Any] | None = None
@@ -90,6 +103,7 @@ class LocalRollout:
         before = readings(self._settings, self.service)
         with turn(self._home, self.service):
             current = self._current(of)
+            _answers(current)
             taken = replace(current, weight_percent=weight_percent, since_s=time.time(), before=before)
             records.write(self._home, taken)
             self._weigh(weight_percent)
@@ -109,7 +123,7 @@ class LocalRollout:
             leave(self._home, self.service)
         self._note("rollback", replace(current, weight_percent=0), verdict)
         records.forget_leaving(self._home, self.service)
-        self._drop_process()
+        self._end(current)
         return current
 
     def promote(self, crown: Callable[[str], object], verdict: Mapping[str, Any] | None = None) -> Canary:
@@ -120,21 +134,19 @@ class LocalRollout:
         Raises:
             StackError: there is no canary, it dies meanwhile, or the stable process does not become ready with it.
         """
-        from scoregate.local.ready import probe
-
         _must_run(self._home)
         current = self.step(100, verdict=verdict)
-        if probe(self._health(CANARY))[0] != 200:
+        if not self._arms.canary_is_ready():
             self.rollback(of=current)
             raise StackError(f"The canary of {self.service} is not ready: everything goes to the stable process.")
         crown(current.model)
-        self._renew_stable()
+        self._arms.renew_stable()
         with turn(self._home, self.service):
             self._current(current)
             go_back(self._home, self.service)
             records.remove(self._home, self.service)
         self._note("promote", replace(current, weight_percent=0), verdict)
-        self._drop_process()
+        self._arms.end_canary()
         return current
 
     # Weights and records
@@ -166,81 +178,33 @@ class LocalRollout:
             verdict=verdict,
         )
 
-    def _end(self, canary: Canary, action: str, why: str) -> None:
+    def _is_still(self, canary: Canary) -> bool:
+        return (found := self.canary) is not None and found.started_s == canary.started_s
+
+    @contextmanager
+    def _abandoned_if_it_fails(self, begun: Canary) -> Iterator[None]:
         """Take away a canary that never had a share, unless somebody already did."""
-        with turn(self._home, self.service):
-            found = self.canary
-            if found is None or found.started_s != canary.started_s:
-                return
-            records.remove(self._home, self.service)
-        self._note(action, canary, why=why)
-        self._drop_process()
+        try:
+            yield
+        except (StackError, TimeoutError) as problem:
+            with turn(self._home, self.service):
+                if is_ours := self._is_still(begun):
+                    records.remove(self._home, self.service)
+            if is_ours:
+                self._note("abandon", begun, why=str(problem).splitlines()[0])
+                self._end(begun)
+            raise
 
-    # Processes
+    def _end(self, canary: Canary) -> None:
+        if canary.shadow:
+            self._arms.shadow(None)
+        else:
+            self._arms.end_canary()
 
-    def _health(self, arm: str) -> str:
-        port = (self._ports.canary if arm == CANARY else self._ports.stable)[self.service]
-        return f"http://{HOST}:{port}/readyz"
 
-    def _spec(self, model: str) -> ProcessSpec:
-        from scoregate.local.up import code_digest
-
-        return service_spec(
-            self._settings,
-            self.service,
-            arm=CANARY,
-            port=self._ports.canary[self.service],
-            revision=f"{model}-{code_digest()}",
-            model_dir=self._settings.models(self.service) / model,
-        )
-
-    def _put(self, spec: ProcessSpec) -> None:
-        before = read_desired(self._home)
-        others = tuple(each for each in before.processes if each.name != spec.name)
-        write_desired(self._home, replace(before, processes=(*others, spec)))
-
-    def _drop_process(self) -> None:
-        # Traefik follows within 0.1 s; what it sent until then the process finishes while it drains.
-        time.sleep(0.2)
-        before: Desired = read_desired(self._home)
-        name = process_name(self.service, CANARY)
-        write_desired(self._home, replace(before, processes=tuple(s for s in before.processes if s.name != name)))
-
-    def _renew_stable(self) -> None:
-        from scoregate.local.up import stable_spec
-
-        spec = stable_spec(self._settings, self.service, self._ports, read_desired(self._home), again=1)
-        self._put(spec)
-        self._wait(spec, READY_S, lambda: True)
-
-    def _wait_until_ready(self, begun: Canary) -> None:
-        def still() -> bool:
-            return (found := self.canary) is not None and found.started_s == begun.started_s
-
-        self._wait(self._spec(begun.model), READY_S, still)
-
-    def _wait(self, spec: ProcessSpec, timeout_s: float, still: Callable[[], bool]) -> None:
-        """Wait until this very process is ready; `still` says whether anybody wants it."""
-        from scoregate.local.ready import probe
-
-        deadline_s = time.monotonic() + timeout_s
-        assert spec.health_url is not None
-        while time.monotonic() < deadline_s:
-            if not still():
-                raise StackError(f"{spec.name} was taken back before it was ready.")
-            if self._runs(spec):
-                status, body = probe(spec.health_url)
-                if status == 200:
-                    return
-                if status == 503 and _REFUSED in body:
-                    raise StackError(f"{spec.name} will not become ready: {body.strip()}")
-            time.sleep(0.05)
-        raise StackError(f"{spec.name} is not ready after {timeout_s:g} s; see {spec.log}.")
-
-    def _runs(self, spec: ProcessSpec) -> bool:
-        status = read_status(self._home)
-        found: Running | None = next((r for r in status.running if r.name == spec.name), None) if status else None
-        return found is not None and found.spec == spec.digest and found.mark is not None
+def _answers(canary: Canary) -> None:
+    if canary.shadow:
+        raise StackError(f"{canary.model} is a shadow and answers nobody: roll it back, then start it with a weight.")
 
 
 def _must_run(home: Path) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from scoregate.rollout.canary import Reading
@@ -31,19 +30,27 @@ def reading(text: str, service: str, arm: str) -> Reading:
     from prometheus_client.parser import text_string_to_metric_families
 
     wanted = {"service": service, "arm": arm, "route": f"/v1/{service}/score"}
-    statuses: Counter[str] = Counter({ANSWERED: 0, FAILED: 0})
+    statuses: list[tuple[str, float]] = []
     up_to: dict[str, float] = dict.fromkeys(BOUNDS, 0.0)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if not wanted.items() <= sample.labels.items():
                 continue
             if sample.name == f"{names.REQUESTS}_total":
-                statuses[FAILED if sample.labels["status"] >= "500" else ANSWERED] += int(sample.value)
+                statuses.append((sample.labels["status"], sample.value))
             elif sample.name == f"{names.REQUEST_SECONDS}_bucket":
                 up_to[f"{float(sample.labels['le']):g}"] = sample.value
+    return as_reading(statuses, up_to)
+
+
+def as_reading(statuses: Iterable[tuple[str, float]], up_to: Mapping[str, float]) -> Reading:
+    """Make a reading of (status, count) pairs and of counts up to each bound, in order of `BOUNDS`."""
+    errors = {ANSWERED: 0.0, FAILED: 0.0}
+    for status, count in statuses:
+        errors[FAILED if status >= "500" else ANSWERED] += count
     slower = [0.0, *up_to.values()]
     return {
-        "errors": {name: float(count) for name, count in statuses.items()},
+        "errors": errors,
         "latency": {bound: high - low for bound, low, high in zip(BOUNDS, slower, slower[1:], strict=False)},
     }
 

@@ -48,9 +48,9 @@ class Recorder:
         self._feature_digest, self._policy_digest = self._artefact.signature.plan.digest, self._artefact.policy_digest
         self._pack = struct.Struct(f"<{len(self._artefact.signature.names)}d").pack
 
-    async def record(self, asked: Asked, seen: Seen, judged: Judged) -> Decided:
-        """Make a decision durable, or give the earlier one again."""
-        trace, (entry, event) = asked.trace, self._decision(asked, seen, judged)
+    async def record(self, asked: Asked, seen: Seen, judged: Judged, shadow: str | None = None) -> Decided:
+        """Make a decision durable, with what a shadow thinks of it, or give the earlier one again."""
+        trace, (entry, event) = asked.trace, self._decision(asked, seen, judged, shadow)
         # What was not begun is not recorded; what was begun may be, and the same request again is given its answer.
         asked.deadline.require()
         with trace.stage(names.SPAN_LEDGER):
@@ -101,11 +101,13 @@ class Recorder:
         entry = recorded.entry
         return Decided(entry.decision_id, entry.answer, True, entry.outcome, entry.source, entry.rung)
 
-    def _decision(self, asked: Asked, seen: Seen, judged: Judged) -> tuple[Entry, Event | None]:
+    def _decision(
+        self, asked: Asked, seen: Seen, judged: Judged, shadow: str | None = None
+    ) -> tuple[Entry, Event | None]:
         alert = self._alert(asked.request, seen.row, self._hashed, seen.at_s)
-        return self._entry(asked, seen, judged, alert), _grouped(asked.event, alert)
+        return self._entry(asked, seen, judged, alert, shadow), _grouped(asked.event, alert)
 
-    def _entry(self, asked: Asked, seen: Seen, judged: Judged, alert: Alert | None) -> Entry:
+    def _entry(self, asked: Asked, seen: Seen, judged: Judged, alert: Alert | None, shadow: str | None) -> Entry:
         request, decision = asked.request, judged.decision
         decided_at = self._clock()
         decision_id = _time_ordered_id(decided_at, self._drawn(10))
@@ -136,6 +138,7 @@ class Recorder:
             trace_id=asked.trace.trace_id,
             event_at=seen.at_s,
             decided_at=decided_at,
+            shadow=shadow,
         )
 
     def _digest(self, request: ScoreRequest) -> str:

@@ -15,12 +15,13 @@ from scoregate.policy import Policy
 from scoregate.scoring import Asked, Clock, Decided, FeatureCode
 from scoregate.scoring.reading import RequestReader, Seen
 from scoregate.scoring.recording import Recorder
+from scoregate.scoring.shadow import Shadow
 from scoregate.telemetry import names
 from scoregate.telemetry.metrics import Counts
 
 
 class Scorer:
-    """Decides requests of one service with one artefact."""
+    """Decides requests of one service with one artefact. `shadow` looks on at single requests, and decides nothing."""
 
     def __init__(
         self,
@@ -33,8 +34,9 @@ class Scorer:
         *,
         arm: str,
         clock: Clock = time.time,
+        shadow: Shadow | None = None,
     ) -> None:
-        self.hashed = hashed
+        self.hashed, self._shadow = hashed, shadow
         self._decider = Decider(artefact)
         self._reader = RequestReader(artefact.signature.plan, code, source, hashed)
         self._recorder = Recorder(self._decider, code, ledger, hashed, metrics, arm=arm, clock=clock)
@@ -61,7 +63,9 @@ class Scorer:
             (score,) = self._scores([seen])
         with trace.stage(names.SPAN_POLICY):
             judged = self._decider.decide(seen.vector, score, seen.notes)
-        return await self._recorder.record(asked, seen, judged)
+        # Where rules decided there is nothing that another model could have decided otherwise.
+        shadow = self._shadow.look(seen.vector, seen.notes) if self._shadow and score is not None else None
+        return await self._recorder.record(asked, seen, judged, shadow)
 
     async def decide_all(
         self, asked: Sequence[Asked], rows: Sequence[FeatureRow] | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from scoregate.contract import Identifier, ScoreRequest
-from scoregate.errors import DependencyError, LedgerUnavailable, SignatureMismatch
+from scoregate.errors import ArtefactError, DependencyError, LedgerUnavailable, SignatureMismatch
 from scoregate.features import FeatureSource
 from scoregate.features.breaker import Breaker
 from scoregate.features.online import OnlineFeatures
@@ -22,6 +22,7 @@ from scoregate.models.artefact import Artefact, champion
 from scoregate.scoring import Clock, FeatureCode
 from scoregate.scoring.goldens import check_goldens
 from scoregate.scoring.scorer import Scorer
+from scoregate.scoring.shadow import Shadow
 from scoregate.settings import Settings
 from scoregate.streaming.relay import Relay
 from scoregate.telemetry.metrics import Metrics
@@ -86,6 +87,7 @@ async def make_ready(
     if artefact.columns is not None:
         request_type, code = artefact.columns.request_type(ScoreRequest, Identifier), artefact.columns
     await asyncio.to_thread(check_goldens, artefact, code, request_type)
+    shadow = await asyncio.to_thread(_shadow, settings, artefact, code, request_type, degraded)
 
     cipher = FieldCipher.load(settings.ledger_key_file)
     ledger = await opened_ledger(settings, service, cipher, waits)
@@ -102,7 +104,12 @@ async def make_ready(
     if settings.chaos:
         parts = _chaotic(parts, settings, service)
     breaker = Breaker(parts.source)
-    scorer = Scorer(parts.artefact, code, breaker, parts.ledger, hashed, metrics, arm=settings.arm, clock=parts.clock)
+    scorer = Scorer(
+        *(parts.artefact, code, breaker, parts.ledger, hashed, metrics),
+        arm=settings.arm,
+        clock=parts.clock,
+        shadow=shadow,
+    )
     checkpoints = Checkpointer(
         settings.ledger(service),
         service,
@@ -115,6 +122,21 @@ async def make_ready(
     return Ready(
         artefact, scorer, parts.ledger, source, relay, request_type, breaker, degraded, parts.clock, checkpoints
     )
+
+
+def _shadow(
+    settings: Settings, champion: Artefact, code: FeatureCode, request_type: type[ScoreRequest], degraded: list[str]
+) -> Shadow | None:
+    """Load what looks on; one that cannot is said, and keeps nobody from answering."""
+    if settings.shadow_dir is None:
+        return None
+    try:
+        artefact = Artefact.load(settings.shadow_dir)
+        check_goldens(artefact, code, request_type)
+        return Shadow.beside(champion, artefact)
+    except ArtefactError as problem:
+        degraded.append(f"no shadow is scored: {problem.detail}")
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from scoregate.ledger.memory import MemoryLedger
 from scoregate.models.artefact import Artefact
 from scoregate.scoring import Asked
 from scoregate.scoring.scorer import Scorer
+from scoregate.scoring.shadow import Shadow
 from scoregate.telemetry.metrics import Metrics
 from scoregate.telemetry.tracing import UNTRACED
 from scoregate.training.artefact import as_bytes, write
@@ -64,12 +65,13 @@ def sources() -> list[MemoryFeatures]:
     return [toy.source(), toy.source(at_s=toy.NOW_S - 100), emptied, dead, toy.source(payments_today=12), null]
 
 
-def decisions(artefact: Artefact) -> list[Entry]:
+def decisions(artefact: Artefact, shadow: Shadow | None = None) -> list[Entry]:
     """Decide some payments from every such store, with and without alerts."""
     ledger = MemoryLedger("toy")
     for n, (source, code) in enumerate((source, code) for source in sources() for code in CODES.values()):
         metrics = Metrics("toy", "stable", CollectorRegistry())
-        scorer = Scorer(artefact, code, source, ledger, KeyedHash(b"k" * 32), metrics, arm="stable")
+        parts = (artefact, code, source, ledger, KeyedHash(b"k" * 32), metrics)
+        scorer = Scorer(*parts, arm="stable", shadow=shadow)
         for amount in (900, 6_000, 9_900, 600_000):
             request = toy.Request.model_validate_json(toy.body(payment_id=f"p{n}-{amount}", amount_minor=amount))
             asyncio.run(scorer.decide(Asked(request, None, toy.NOW_S, UNTRACED.begin(None, "", {}))))

@@ -16,6 +16,7 @@ from scoregate.errors import LedgerUnavailable
 from scoregate.ledger import Entry
 from scoregate.ledger.history import History
 from scoregate.ledger.sqlite import SqliteLedger
+from scoregate.scoring.shadow import Shadow
 
 from .recorded import as_json, decisions, stored
 
@@ -64,6 +65,28 @@ def test_a_changed_answer_is_named(entries: list[Entry], models: Path, field: st
     answer = json.dumps({**as_json(entry), field: value}, separators=(",", ":"), ensure_ascii=False).encode()
 
     assert [field] == differing(replace(entry, answer=answer), models)
+
+
+def test_a_shadow_is_derived_again(models: Path) -> None:
+    """Score and outcome of the other model too, by its own forest and policy; a changed one is named."""
+    champion = stored(models)
+    other = stored(models, toy.POLICY.replace("0.9", "0.8"))
+    looked_at = [entry for entry in decisions(champion, Shadow.beside(champion, other)) if entry.shadow]
+    entry = looked_at[0]
+    said = {**json.loads(entry.shadow or ""), "score": 0.123, "outcome": "nothing"}
+
+    assert [] == [one for one in replay(looked_at, Deciders(models)) if one.differences or "shadow" in one.taken]
+    assert ["shadow.score", "shadow.outcome"] == differing(replace(entry, shadow=json.dumps(said)), models)
+
+
+def test_a_shadow_that_is_not_stored_is_taken_from_the_record(models: Path) -> None:
+    """The decision itself is derived all the same."""
+    champion = stored(models)
+    entry = next(e for e in decisions(champion, Shadow(replace(champion, digest="e" * 64))) if e.shadow)
+    (replayed,) = replay([entry], Deciders(models))
+
+    assert ("", ()) == (replayed.why_not, replayed.differences)
+    assert "shadow" in replayed.taken
 
 
 def test_a_score_that_differs_in_its_last_bit_is_named(entries: list[Entry], models: Path) -> None:
