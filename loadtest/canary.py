@@ -36,8 +36,10 @@ import xgboost
 
 from fraud.simulate import day
 from scoregate.local.state import read_status
+from scoregate.models import Signature
 from scoregate.models.artefact import MANIFEST, champion
 from scoregate.models.forest import Forest
+from scoregate.models.ranges import Ranges
 from scoregate.policy import Policy
 from scoregate.scoring.goldens import row_of
 from scoregate.settings import Settings
@@ -298,13 +300,16 @@ def swapped(files: dict[str, bytes], swap: tuple[str, str]) -> dict[str, bytes]:
 
 def rescored(files: dict[str, bytes], forest: Forest, names: list[str]) -> list[dict[str, Any]]:
     policy = Policy.from_toml(files["policy.toml"].decode())
+    ranges = Ranges.of(policy, Signature.from_json(json.loads(files["signature.json"])).features)
     goldens = json.loads(files["golden.json"])
     for golden in goldens:
         vector = [float("nan") if value is None else value for value in golden["vector"]]
         golden["score"] = float(forest.predict(np.array([vector], dtype=np.float32))[0])
         row = row_of(golden)
         values = dict(zip(names, vector, strict=True))
-        golden["outcome"] = policy.decide(golden["score"], values, [*row.stale, *row.missing]).outcome.name
+        degraded = [*row.stale, *row.missing]
+        outside = ranges.outside(vector) if ranges else []
+        golden["outcome"] = policy.decide(golden["score"], values, degraded, outside).outcome.name
     return list(goldens)
 
 

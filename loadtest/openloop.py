@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 Body = Callable[[], bytes]
 GIVE_UP_S = 15.0
@@ -24,6 +25,7 @@ class Sample:
     """One request. `due_s` is on the monotonic clock.
 
     `said` is `<source>/<confidence>/<outcome>` of a decision, the last word of a problem's type, or empty.
+    The confidence is `unusual` where it is low for nothing but values beyond those of training.
     """
 
     due_s: float
@@ -61,8 +63,14 @@ def _said(status: int, body: bytes) -> str:
     except ValueError:
         return "not JSON"
     if status == 200:
-        return f"{answer['source']}/{answer['confidence']}/{answer['outcome']}" if "outcome" in answer else ""
+        return f"{answer['source']}/{_confidence(answer)}/{answer['outcome']}" if "outcome" in answer else ""
     return str(answer.get("type", "nothing")).rpartition("/")[2]
+
+
+def _confidence(answer: dict[str, Any]) -> str:
+    features = answer["features"]
+    is_whole = answer["source"] == "model" and not features["stale"] and not features["missing"]
+    return "unusual" if answer["confidence"] == "low" and is_whole else str(answer["confidence"])
 
 
 class _Connection(asyncio.Protocol):

@@ -87,6 +87,10 @@ features = ["+amount_minor", "-limit_minor"]
 """
 
 
+LOOKING = POLICY.replace("[low_confidence]", "[low_confidence]\nbeyond = 1.0")
+"""The policy that looks whether values lie beyond those of training."""
+
+
 def entities(request: Request, hashed: Callable[[str, str], str]) -> dict[str, str]:
     return {"payer_id": request.payer_id}
 

@@ -146,6 +146,11 @@ class FeatureNotes(BaseModel):
     stale: list[str] = Field(description="Views whose value is older than their largest age.")
     missing: list[str] = Field(description="Views or facts that were not there.")
     supplied: list[str] = Field(description="Views that the request brought itself, in place of what is stored.")
+    outside: list[str] = Field(
+        [],
+        description="Values beyond all that the model was trained on, by the names of its features; "
+        "not there where the model's policy does not look.",
+    )
 
 
 class AlertRef(BaseModel):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from scoregate.features import SUPPLIED, FeatureRow, Status, ViewRow
 from scoregate.models import Scores
 from scoregate.models.artefact import Artefact
+from scoregate.models.ranges import Ranges
 from scoregate.models.reasons import Explainer
 from scoregate.policy import Decision, Policy
 
@@ -49,11 +50,16 @@ def encode_ages(ages: Ages) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What was wrong with the features, as the answer says it; `missing` names nulls as `view:feature`."""
+    """What was wrong with the features, as the answer says it; `missing` names nulls as `view:feature`.
+
+    `outside`: features whose values lie beyond those of training; None, and not in the answer, where the policy says
+    nothing of them.
+    """
 
     stale: list[str]
     missing: list[str]
     supplied: list[str]
+    outside: list[str] | None = None
 
     @classmethod
     def of(cls, ages: Ages) -> Notes:
@@ -71,7 +77,8 @@ class Notes:
         return notes
 
     def as_json(self) -> dict[str, list[str]]:
-        return {"stale": self.stale, "missing": self.missing, "supplied": self.supplied}
+        said = {"stale": self.stale, "missing": self.missing, "supplied": self.supplied}
+        return said if self.outside is None else {**said, "outside": self.outside}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,7 @@ class Decider:
         self.artefact = artefact
         self.policy = Policy.from_toml(artefact.policy if policy is None else policy)
         self.policy.check(artefact.signature.names)
+        self._ranges = Ranges.of(self.policy, artefact.signature.features)
         self._explainer = Explainer(artefact.forest, artefact.signature, self.policy.groups)
         self._names = artefact.signature.names
         self._service = artefact.signature.service
@@ -120,7 +128,8 @@ class Decider:
 
     def decide(self, vector: Sequence[float], score: float | None, notes: Notes) -> Judged:
         """Decide by a vector in matrix order, its score (None where no model answers), and what was wrong."""
-        decision = self.decision(vector, score, notes)
+        notes = self._noted(vector, notes)
+        decision = self._weighed(vector, score, notes)
         reasons = list(decision.reasons)
         if score is not None and decision.outcome.rank > 0:
             codes = self._explainer.reasons(np.array([vector], dtype=np.float32), score)
@@ -129,8 +138,15 @@ class Decider:
 
     def decision(self, vector: Sequence[float], score: float | None, notes: Notes) -> Decision:
         """Return the policy's part of it, without the model's reasons."""
+        return self._weighed(vector, score, self._noted(vector, notes))
+
+    def _noted(self, vector: Sequence[float], notes: Notes) -> Notes:
+        """Say which values lie outside of what this model was trained on, whatever another's notes say of them."""
+        return replace(notes, outside=self._ranges.outside(vector) if self._ranges else None)
+
+    def _weighed(self, vector: Sequence[float], score: float | None, notes: Notes) -> Decision:
         values = dict(zip(self._names, vector, strict=True))
-        return self.policy.decide(score, values, [*notes.stale, *notes.missing])
+        return self.policy.decide(score, values, [*notes.stale, *notes.missing], notes.outside or ())
 
     def answer(
         self, judged: Judged, *, decision_id: str, alert: Mapping[str, Any] | None, arm: str, decided_at: float

@@ -118,7 +118,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A parsed policy.toml; `known` maps views whose entity must be known to the request's field."""
+    """A parsed policy.toml; `known` maps views whose entity must be known to the request's field.
+
+    `beyond`: how far a value may lie outside of its feature's range in training before confidence is low, as a share of
+    that range; None where the policy says nothing of it. `growing`: features of which any value is taken.
+    """
 
     outcomes: tuple[Outcome, ...]
     costs: tuple[Cost, ...]
@@ -133,6 +137,8 @@ class Policy:
     texts: Mapping[str, str]
     groups: Mapping[str, tuple[Evidence, ...]]
     overrides: tuple[Override, ...] = ()
+    beyond: float | None = None
+    growing: frozenset[str] = frozenset()
 
     @classmethod
     def from_toml(cls, text: str) -> Policy:
@@ -152,7 +158,7 @@ class Policy:
         Raises:
             ArtefactCorrupt: it names a feature that is not there.
         """
-        named = {rule.feature for rule in self.rules}
+        named = {rule.feature for rule in self.rules} | self.growing
         named.update(evidence.feature for group in self.groups.values() for evidence in group)
         if self.amount_feature:
             named.add(self.amount_feature)
@@ -173,14 +179,20 @@ class Policy:
             found = override.apply(found, score, self.outcomes[override.outcome.rank - 1])
         return found
 
-    def decide(self, score: float | None, values: Mapping[str, float], degraded: Iterable[str]) -> Decision:
-        """Decide from a score (None without a model), the vector by name, and what is stale or missing.
+    def decide(
+        self,
+        score: float | None,
+        values: Mapping[str, float],
+        degraded: Iterable[str],
+        outside: Collection[str] = (),
+    ) -> Decision:
+        """Decide from a score (None without a model), the vector by name, and what is wrong with it.
 
-        `degraded` names views, and `view:feature` for a null in a view that is there.
+        `degraded` names views that are stale or missing, and `view:feature` for a null in a view that is there;
+        `outside` features whose value lies beyond what the model was trained on.
         """
         reasons: list[tuple[str, str]] = []
-        low_confidence = False
-        rung = Rung.FRESH
+        rung, low_confidence = Rung.FRESH, False
         if score is None:
             outcome, rung, low_confidence = self.fallback, Rung.RULES, True
             reasons.append(("no_model", "The decision was made by rules on the request alone"))
@@ -188,9 +200,12 @@ class Policy:
             outcome = self.weigh(score, self._amount(values))
             # A null in a view is as absent as the view: `view:feature` counts for `view`.
             if not self.required.isdisjoint(name.partition(":")[0] for name in degraded):
+                reasons.append(("features_degraded", "Some facts were not available or too old"))
+            if outside:
+                reasons.append(("values_unusual", "Some values lie outside of what the model has learned from"))
+            if reasons:
                 rung, low_confidence = Rung.PARTIAL, True
                 outcome = max(outcome, self.low_confidence)
-                reasons.append(("features_degraded", "Some facts were not available or too old"))
         for rule in self.rules:
             if rule.holds(values):
                 outcome = max(outcome, rule.at_least)
@@ -228,7 +243,16 @@ def _parse(raw: dict[str, Any]) -> Policy:
         texts={code: reason["text"] for code, reason in reasons.items()},
         groups={code: tuple(map(Evidence.parse, reason["features"])) for code, reason in reasons.items()},
         overrides=_overrides(raw.get("override", {}), by_name),
+        beyond=_beyond(raw["low_confidence"]),
+        growing=frozenset(raw["low_confidence"].get("growing", ())),
     )
+
+
+def _beyond(raw: dict[str, Any]) -> float | None:
+    beyond = float(raw["beyond"]) if "beyond" in raw else None
+    if beyond is not None and not 0 <= beyond < math.inf:
+        raise ValueError("low_confidence.beyond is a share of a feature's range, at least 0")
+    return beyond
 
 
 def _overrides(raw: dict[str, Any], by_name: Mapping[str, Outcome]) -> tuple[Override, ...]:

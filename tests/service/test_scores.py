@@ -28,12 +28,13 @@ def test_the_example_is_answered_by_the_model_on_fresh_features(stack: Stack, se
     response = stack.post(service, example(service))
     answer = Answer.model_validate_json(response.content)
 
-    assert (200, "model", "full", [], []) == (
+    assert (200, "model", "full", [], [], []) == (
         response.status_code,
         answer.source,
         answer.confidence,
         answer.features.stale,
         answer.features.missing,
+        answer.features.outside,
     )
     assert answer.score is not None
     assert 0 <= answer.score <= 1

@@ -7,13 +7,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from scoregate.contract import ScoreRequest
+from scoregate.deciding import Decider, Notes
 from scoregate.errors import GoldenMismatch
 from scoregate.features import FeatureRow, Status, ViewRow
 from scoregate.models.artefact import Artefact, check_golden
-from scoregate.policy import Policy
 from scoregate.scoring import FeatureCode
 
 
@@ -34,7 +32,7 @@ def check_goldens(artefact: Artefact, code: FeatureCode, request_type: type[Scor
     """
     if tuple(code.FEATURES) != artefact.signature.names:
         raise GoldenMismatch("the service's features.py and the signature name different features")
-    policy = Policy.from_toml(artefact.policy)
+    decider = Decider(artefact)
     for number, golden in enumerate(artefact.golden):
         request = request_type.model_validate_json(json.dumps(golden["request"]))
         row = row_of(golden)
@@ -43,9 +41,8 @@ def check_goldens(artefact: Artefact, code: FeatureCode, request_type: type[Scor
         for name, want, got in zip(code.FEATURES, expected, vector, strict=True):
             if not (want == got or (math.isnan(want) and math.isnan(got))):
                 raise GoldenMismatch(f"golden request {number} has another {name} than the model was accepted with")
-        score = float(artefact.forest.predict(np.array([vector], dtype=np.float32))[0])
+        score = float(decider.scores([vector])[0])
         check_golden(str(number), golden["score"], score)
-        values = dict(zip(code.FEATURES, vector, strict=True))
-        outcome = policy.decide(score, values, [*row.stale, *row.missing]).outcome.name
+        outcome = decider.decide(vector, score, Notes(row.stale, row.missing, [])).decision.outcome.name
         if outcome != golden["outcome"]:
             raise GoldenMismatch(f"golden request {number} ends in {outcome}, accepted with {golden['outcome']}")

@@ -20,6 +20,9 @@ from scoregate.scoring.reading import Seen
 from scoregate.telemetry import names
 from scoregate.telemetry.metrics import Counts
 
+OUTSIDE = "outside"
+"""What is counted of values that lie beyond those of training, as `stale` and `missing` are of views."""
+
 MAYBE = "the decision may have been recorded; the same request again is answered by it"
 
 
@@ -153,6 +156,8 @@ class Recorder:
             self._metrics.degraded(view, Status.STALE)
         for view in notes.missing:
             self._metrics.degraded(view, Status.MISSING)
+        for feature in notes.outside or ():
+            self._metrics.degraded(feature, OUTSIDE)
 
 
 def _grouped(event: Event | None, alert: Alert | None) -> Event | None:

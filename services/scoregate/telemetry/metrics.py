@@ -54,7 +54,10 @@ class Metrics:
             names.SCORE_BINS, "Decisions by score bin.", ["service", "arm", "model", "bin"], **kw
         )
         self._degraded = Counter(
-            names.FEATURES_DEGRADED, "Views read stale or missing.", ["service", "arm", "view", "status"], **kw
+            names.FEATURES_DEGRADED,
+            "Views stale or missing, features outside.",
+            ["service", "arm", "view", "status"],
+            **kw,
         )
         stages = Histogram(
             names.STAGE_SECONDS,

@@ -31,7 +31,7 @@ def card(figures: Figures) -> str:
         f"| {title(n)} | {m.value:.4f} | {m.low:.4f} to {m.high:.4f} |" for n, m in figures.metrics.items()
     )
     outcomes = "\n".join(f"| {name} | {share:.2%} |" for name, share in figures.shares.items())
-    parts = (_money, _stability, _approaches, _alerts, _thresholds, _fairness)
+    parts = (_outside, _money, _stability, _approaches, _alerts, _thresholds, _fairness)
     more = "".join(part(figures.details) for part in parts)
     trained = figures.training
     return f"""# {figures.service}: {figures.feature_service}
@@ -52,6 +52,15 @@ Purpose, population, label and limits are in the README of the service.
 |---|---|
 {outcomes}
 {more}"""
+
+
+def _outside(details: Mapping[str, Any]) -> str:
+    if not (found := details.get("outside")) or found["beyond"] is None:
+        return ""
+    return (
+        f"\n{found['share']:.2%} of the test period have a value further outside of its range in training than "
+        f"{found['beyond']:g} times that range, and low confidence for it.\n"
+    )
 
 
 def _records(figures: Mapping[str, Any]) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
 
 from scoregate import __version__
+from scoregate.models import FeatureStats
 from scoregate.models.forest import Forest
+from scoregate.models.ranges import Ranges
 from scoregate.policy import Policy
 from scoregate.training.dataset import Dataset, Ints, Mask
 from scoregate.training.fit import Fitted
@@ -24,7 +27,6 @@ def signature(
     service: str, feature_service: str, data: Dataset, names: tuple[str, ...], fitted: Fitted, outcome: Ints, seed: int
 ) -> dict[str, Any]:
     """Tie the forest to its features: ranges of the training records, medians of those answered mildest."""
-    train = data.matrix[data.train]
     mild = data.matrix[data.train & (outcome == 0)]
     return {
         "format": 1,
@@ -33,8 +35,8 @@ def signature(
         "plan": data.plan.as_json(),
         "plan_digest": data.plan.digest,
         "features": [
-            {"name": name, "low": _of(np.min, known), "high": _of(np.max, known), "median": _of(np.median, usual)}
-            for name, known, usual in zip(names, map(_known, train.T), map(_known, mild.T), strict=True)
+            asdict(replace(one, median=_of(np.median, usual)))
+            for one, usual in zip(stats(data, names), map(_known, mild.T), strict=True)
         ],
         "calibrator": {"a": fitted.a, "b": fitted.b},
         "training": {
@@ -46,6 +48,34 @@ def signature(
             "code_version": __version__,
         },
     }
+
+
+def stats(data: Dataset, names: tuple[str, ...]) -> list[FeatureStats]:
+    """Return the range of each feature in the training records; no medians, which depend on outcomes."""
+    columns = map(_known, data.matrix[data.train].T)
+    return [
+        FeatureStats(name, _of(np.min, known), _of(np.max, known), None)
+        for name, known in zip(names, columns, strict=True)
+    ]
+
+
+def ranges_of(policy: Policy, data: Dataset, names: tuple[str, ...]) -> Ranges | None:
+    """Return what serving will take for ordinary values; None where the policy says nothing of others."""
+    return Ranges.of(policy, stats(data, names))
+
+
+def outside(policy: Policy, data: Dataset, names: tuple[str, ...]) -> dict[int, list[str]]:
+    """Return position → names of the values outside, of each record that has any."""
+    if (ranges := ranges_of(policy, data, names)) is None:
+        return {}
+    far = ranges.are_beyond(data.matrix)
+    return {i: [names[at] for at in np.flatnonzero(far[i])] for i in np.flatnonzero(far.any(axis=1)).tolist()}
+
+
+def share_outside(policy: Policy, data: Dataset, names: tuple[str, ...]) -> float:
+    """Return the share of the test period that has a value outside, and low confidence for it."""
+    far = np.isin(np.arange(len(data.matrix)), list(outside(policy, data, names)))
+    return float(data.weight[data.test & far].sum() / data.weight[data.test].sum())
 
 
 def period(data: Dataset, mask: Mask) -> dict[str, str]:
@@ -91,6 +121,7 @@ def golden(
     """
     chosen: list[int] = []
     tested = np.flatnonzero(data.test)
+    ranges = ranges_of(policy, data, names)
     present = [rank for rank in range(len(policy.outcomes)) if (outcome[tested] == rank).any()]
     for rank in present:
         some = tested[outcome[tested] == rank]
@@ -100,7 +131,8 @@ def golden(
     out = []
     for request, row, vector in data.examples(request_type, chosen):
         scored = float(forest.predict(np.array([vector], np.float32))[0])
-        answer = policy.decide(scored, dict(zip(names, vector, strict=True)), [*row.stale, *row.missing])
+        beyond = ranges.outside(vector) if ranges else ()
+        answer = policy.decide(scored, dict(zip(names, vector, strict=True)), [*row.stale, *row.missing], beyond)
         out.append(
             {
                 "request": request.model_dump(mode="json"),

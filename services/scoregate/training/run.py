@@ -92,6 +92,7 @@ def _accepted(
     metrics = evidence.metrics(problem, data, score, settings)
     outcome, floor = outcomes(policy, data, names, score), outcomes(policy, data, names, np.zeros_like(score))
     details = evidence.details(problem, data, fitted, policy, names, score, floor, settings)
+    details["outside"] = {"beyond": policy.beyond, "share": describe.share_outside(policy, data, names)}
     if fitted.choice is not None and metrics:
         details["approaches"] = approaches(problem, data, fitted, settings.seed)
         say(f"kept {fitted.choice.kept}: {fitted.choice.why}")
@@ -202,10 +203,12 @@ def _own(service: str, settings: Settings, say: Say) -> Material:
 
 def outcomes(policy: Policy, data: Dataset, names: tuple[str, ...], score: Floats) -> Ints:
     """Return the rank of the outcome that the policy gives each record."""
+    outside = describe.outside(policy, data, names)
+    records = zip(score.tolist(), data.matrix.tolist(), data.missing(), strict=True)
     return np.array(
         [
-            policy.decide(one, dict(zip(names, vector, strict=True)), missing).outcome.rank
-            for one, vector, missing in zip(score.tolist(), data.matrix.tolist(), data.missing(), strict=True)
+            policy.decide(one, dict(zip(names, vector, strict=True)), missing, outside.get(i, ())).outcome.rank
+            for i, (one, vector, missing) in enumerate(records)
         ],
         dtype=np.int64,
     )

@@ -55,6 +55,23 @@ def test_a_view_that_is_not_required_costs_no_confidence() -> None:
     assert not POLICY.decide(0.0, VALUES, ["something_else"]).low_confidence
 
 
+@given(st.floats(0, 1))
+def test_a_value_outside_of_training_is_never_mildest(score: float) -> None:
+    """What the model knows nothing of lowers the confidence, as an absent fact does, and the reason is said."""
+    decision = POLICY.decide(score, VALUES, [], ["count_1d"])
+
+    assert (Rung.PARTIAL, True) == (decision.rung, decision.low_confidence)
+    assert decision.outcome.name in ("review", "decline")
+    assert "values_unusual" == decision.reasons[0][0]
+
+
+@pytest.mark.parametrize("beyond", ["-0.1", "inf", "nan", '"far"'])
+def test_a_margin_that_is_none_is_refused(beyond: str) -> None:
+    """How far outside a value may lie is a share of a range, at least 0."""
+    with pytest.raises(ArtefactCorrupt):
+        Policy.from_toml(toy.POLICY.replace("[low_confidence]", f"[low_confidence]\nbeyond = {beyond}"))
+
+
 def test_without_a_score_the_fallback_answers() -> None:
     """No model: the declared fallback, low confidence, and the reason said."""
     decision = POLICY.decide(None, VALUES, [])

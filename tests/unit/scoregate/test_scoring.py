@@ -29,11 +29,11 @@ from scoregate.telemetry.tracing import UNTRACED
 
 
 def scorer(
-    source: MemoryFeatures, ledger: MemoryLedger | None = None, code: Any = toy.CODE
+    source: MemoryFeatures, ledger: MemoryLedger | None = None, code: Any = toy.CODE, policy: str = toy.POLICY
 ) -> tuple[Scorer, MemoryLedger]:
     ledger = ledger or MemoryLedger("toy")
     metrics = Metrics("toy", "stable", CollectorRegistry())
-    return Scorer(toy.artefact(), code, source, ledger, KeyedHash(b"k" * 32), metrics, arm="stable"), ledger
+    return Scorer(toy.artefact(policy), code, source, ledger, KeyedHash(b"k" * 32), metrics, arm="stable"), ledger
 
 
 def decide(subject: Scorer, event: Event | None = None, **changes: Any) -> tuple[dict[str, Any], Decided]:
@@ -54,6 +54,16 @@ def test_fresh_features_answer_by_the_model() -> None:
         answer["features"],
     )
     assert answer["score"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("amount", "said"), [(19_900, ("full", [], False)), (20_000, ("low", ["amount_minor"], True))])
+def test_a_value_outside_of_training_is_said_and_never_mildest(amount: int, said: tuple[Any, ...]) -> None:
+    """More than its whole range above what was seen: named in the answer, low confidence, at least review."""
+    subject, _ = scorer(toy.source(), policy=toy.LOOKING)
+    answer, decided = decide(subject, amount_minor=amount)
+
+    assert said == (answer["confidence"], answer["features"]["outside"], "partial" == decided.rung)
+    assert "approve" != answer["outcome"] or said[0] == "full"
 
 
 def test_a_stale_view_is_said_and_never_mildest() -> None:

@@ -26,9 +26,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("models")
 
 
-@pytest.fixture(scope="module")
-def entries(models: Path) -> list[Entry]:
-    return decisions(stored(models))
+@pytest.fixture(scope="module", params=[toy.POLICY, toy.LOOKING], ids=["plain", "looking"])
+def entries(models: Path, request: pytest.FixtureRequest) -> list[Entry]:
+    return decisions(stored(models, request.param))
 
 
 def differing(entry: Entry, models: Path) -> list[str]:
