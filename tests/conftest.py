@@ -8,7 +8,8 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ import httpx
 import pytest
 
 import otlp
+from scoregate import catalog
 from scoregate.serving.keyfile import KeyFile
 
 ROOT = Path(__file__).resolve().parents[1]
+PATIENCE_S = 60.0
+"""For whatever is expected to succeed, on whatever machine."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -52,6 +56,14 @@ def free_block(size: int) -> int:
     raise RuntimeError("no block of free ports")
 
 
+def until(holds: Callable[[], object], within_s: float = PATIENCE_S) -> None:
+    """Wait for what another process does; fail when it does not."""
+    last = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < last, "it did not come to pass"
+        time.sleep(0.2)
+
+
 @dataclass
 class Stack:
     """A running local stack: where its state is, where it listens, what opens it."""
@@ -78,18 +90,21 @@ class Stack:
         """Ask for a score through the gateway; `body` is JSON, or bytes as they are."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"authorization": f"Bearer {key or self.key}", "content-type": "application/json", **headers}
-        return httpx.post(f"{self.url}/v1/{service}/score", content=content, headers=sent, timeout=10)
+        return httpx.post(f"{self.url}/v1/{service}/score", content=content, headers=sent, timeout=PATIENCE_S)
 
     def get(self, path: str, key: str | None = None) -> httpx.Response:
-        return httpx.get(self.url + path, headers={"authorization": f"Bearer {key or self.key}"}, timeout=10)
+        return httpx.get(self.url + path, headers={"authorization": f"Bearer {key or self.key}"}, timeout=PATIENCE_S)
 
     def restricted_key(self, *scopes: str) -> str:
-        """Add a key with these scopes to the stack's keys."""
-        return KeyFile(self.home / "keys.json").create(f"t-{secrets.token_hex(4)}", scopes)
+        """Add a key with these scopes to the stack's keys, and wait until every service knows it."""
+        key = KeyFile(self.home / "keys.json").create(f"t-{secrets.token_hex(4)}", scopes)
+        for service in catalog.services():
+            until(lambda path=f"/v1/{service}/model": self.get(path, key).status_code != 401)
+        return key
 
 
 def stack_env(home: Path) -> dict[str, str]:
-    """The environment of a stack of its own: another home, other ports, less to train on."""
+    """The environment of a stack of its own: another home, other ports, less to train on, more time."""
     gateway, store = free_ports(2)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SCOREGATE_", "OTEL_"))}
     return {
@@ -100,6 +115,10 @@ def stack_env(home: Path) -> dict[str, str]:
         "SCOREGATE_BASE_PORT": str(free_block(100)),
         "SCOREGATE_TRAIN_ROWS": "8000",
         "SCOREGATE_ENV": "development",
+        # What is tried is what is answered, not how soon: a slow machine must not fall down the ladder.
+        "SCOREGATE_DEADLINE_MS": "20000",
+        "SCOREGATE_BATCH_DEADLINE_MS": "60000",
+        "SCOREGATE_STORE_TIMEOUT_MS": "5000",
     }
 
 

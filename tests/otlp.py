@@ -35,7 +35,7 @@ class Spans(Protocol):
     def seen(self) -> list[SpanSeen]: ...
 
 
-def wait_for_trace(spans: Spans, trace_id: str, timeout_s: float = 20) -> list[SpanSeen]:
+def wait_for_trace(spans: Spans, trace_id: str, timeout_s: float = 60) -> list[SpanSeen]:
     """Wait until a trace is whole, its root there and every parent known, and return it."""
     until = time.monotonic() + timeout_s
     while True:

@@ -59,10 +59,6 @@ def test_no_or_a_wrong_key(stack: Stack, service: str, key: str) -> None:
 def test_a_wrong_scope(stack: Stack) -> None:
     """A key of one service does not open another, and a scoring key does not read decisions."""
     key = stack.restricted_key(f"{NAMES[0]}:score")
-    import time
-
-    time.sleep(1.2)  # keys are read again within a second
-
     assert 200 == stack.post(NAMES[0], example(NAMES[0]), key=key).status_code
     check(stack.post(NAMES[1], example(NAMES[1]), key=key), 403, "forbidden")
     check(stack.get(f"/v1/{NAMES[0]}/model", key=key), 403, "forbidden")

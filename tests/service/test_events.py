@@ -24,7 +24,7 @@ WITH_EVENTS = [name for name in NAMES if event_code(name)]
 
 def post(stack: Stack, service: str, body: Any, key: str | None = None) -> httpx.Response:
     headers = {"authorization": f"Bearer {key or stack.key}"}
-    return httpx.post(f"{stack.url}/v1/{service}/events", json=body, headers=headers, timeout=10)
+    return httpx.post(f"{stack.url}/v1/{service}/events", json=body, headers=headers, timeout=60)
 
 
 def now() -> str:
@@ -46,7 +46,7 @@ def told(stack: Stack, service: str) -> list[dict[str, Any]]:
     return events
 
 
-def until(holds: Callable[[], bool], within_s: float = 10) -> bool:
+def until(holds: Callable[[], bool], within_s: float = 60) -> bool:
     """Whether something comes true within a time: the worker is another process."""
     last = time.monotonic() + within_s
     while time.monotonic() < last:
@@ -80,8 +80,6 @@ def test_bad_events_have_clear_problems(stack: Stack, service: str) -> None:
     check(unknown, 422, "unknown-subject")
     check(stack.get(f"/v1/{service}/events"), 405, "method-not-allowed")
     key = stack.restricted_key(f"{service}:score")
-    time.sleep(1.2)  # keys are read again within a second
-
     check(post(stack, service, label, key=key), 403, "forbidden")
     assert "secret-4929" not in unknown.text
 
@@ -105,7 +103,7 @@ def test_posted_payments_are_counted_in_the_next_score(stack: Stack) -> None:
         seen.append((before + len(seen), entry["vector"]["account_count_1h"]))
         return bool(seen[-1][0] == seen[-1][1])
 
-    assert until(counted, 20), seen
+    assert until(counted), seen
 
 
 @pytest.mark.skipif("credit" not in NAMES, reason="speaks of loans")

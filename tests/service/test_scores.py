@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from conftest import Stack
+from conftest import PATIENCE_S, Stack
 from scoregate import catalog
 from scoregate.contract import Answer
 
@@ -86,7 +86,10 @@ def test_a_batch_answers_row_by_row(stack: Stack, service: str) -> None:
     """Each row has its own answer or problem; the order is kept."""
     rows = [example(service), {"wrong": 1}, example(service)]
     response = httpx.post(
-        f"{stack.url}/v1/{service}/score:batch", json={"rows": rows}, headers={"authorization": f"Bearer {stack.key}"}
+        f"{stack.url}/v1/{service}/score:batch",
+        json={"rows": rows},
+        headers={"authorization": f"Bearer {stack.key}"},
+        timeout=PATIENCE_S,
     )
 
     assert [200, 422, 200] == [r["status"] for r in response.json()["results"]]
@@ -100,7 +103,7 @@ def test_a_large_batch_is_answered_by_the_model(stack: Stack, service: str) -> N
         f"{stack.url}/v1/{service}/score:batch",
         json={"rows": rows},
         headers={"authorization": f"Bearer {stack.key}"},
-        timeout=30,
+        timeout=PATIENCE_S,
     )
     results = response.json()["results"]
 

@@ -52,7 +52,7 @@ def apply(stack: Stack, repo: Path) -> None:
 def readyz(stack: Stack) -> httpx.Response:
     """Ask the service itself: the gateway does not route health paths."""
     port = int(stack.env["SCOREGATE_BASE_PORT"]) + 1 + catalog.services().index(SERVICE)
-    return httpx.get(f"http://127.0.0.1:{port}/readyz?verbose", timeout=10)
+    return httpx.get(f"http://127.0.0.1:{port}/readyz?verbose", timeout=60)
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Stack
-from otlp import tree, wait_for_trace
+from conftest import Stack, until
+from otlp import SpanSeen, tree, wait_for_trace
 from scoregate.telemetry import names
 from service.test_scores import NAMES, example
 
@@ -42,14 +42,8 @@ def test_spans_hold_no_identifier_amount_or_feature(stack: Stack) -> None:
     assert set() == {value for value in secrets if value in text}
 
 
-def wait_for_any(stack: Stack, attribute: str, value: str) -> list:  # type: ignore[type-arg]
+def wait_for_any(stack: Stack, attribute: str, value: str) -> list[SpanSeen]:
     """Wait until a span with this attribute has arrived."""
-    import time
-
-    until = time.monotonic() + 15
-    while time.monotonic() < until:
-        found = [span for span in stack.spans.seen() if span.attributes.get(attribute) == value]
-        if found:
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"no span arrived with {attribute}")
+    found: list[SpanSeen] = []
+    until(lambda: found.extend(s for s in stack.spans.seen() if s.attributes.get(attribute) == value) or found)
+    return found

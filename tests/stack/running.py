@@ -72,7 +72,8 @@ def upstream(home: Path, name: str, port: int, *options: str, stage: Stage = Sta
         stage=stage,
         port=port,
         health_url=f"http://127.0.0.1:{port}/readyz",
-        stop_s=2.0,
+        # Long enough to end by itself; what ignores the signal need not be waited for.
+        stop_s=2.0 if "--stubborn" in options else 20.0,
     )
 
 

@@ -43,19 +43,20 @@ class LateLedger(MemoryLedger):
         return appended
 
 
-def decide(source: MemoryFeatures, ledger: MemoryLedger, deadline: Deadline) -> Decided:
+def decide(source: MemoryFeatures, ledger: MemoryLedger, ms: int) -> Decided:
     metrics = Metrics("toy", "stable", CollectorRegistry())
     code: Any = toy.CODE
     scorer = Scorer(toy.artefact(), code, source, ledger, KeyedHash(b"k" * 32), metrics, arm="stable")
     request = toy.Request.model_validate_json(toy.body())
     trace = UNTRACED.begin(None, "", {})
-    return asyncio.run(scorer.decide(Asked(request, None, toy.NOW_S, trace, deadline=deadline)))
+    # From now on alone: the toy's forest may have to be grown first.
+    return asyncio.run(scorer.decide(Asked(request, None, toy.NOW_S, trace, deadline=Deadline.after(ms))))
 
 
 def test_a_store_that_does_not_answer_takes_a_share_alone() -> None:
     """The rest of the deadline is for the next rung: rules, not the mildest outcome."""
     ledger = MemoryLedger("toy")
-    decided = decide(Never(toy.PLAN), ledger, Deadline.after(400))
+    decided = decide(Never(toy.PLAN), ledger, ms=5_000)
 
     assert ("rules", "review") == (decided.rung, decided.outcome)
     assert 1 == asyncio.run(ledger.count())
@@ -65,7 +66,7 @@ def test_what_nobody_waits_for_is_not_recorded() -> None:
     """The deadline passed before the ledger was asked: 504, and the ledger holds nothing."""
     ledger = MemoryLedger("toy")
     with pytest.raises(DeadlineExceeded, match="none recorded"):
-        decide(toy.source(), ledger, Deadline(0.0, 1))
+        decide(toy.source(), ledger, ms=0)
 
     assert 0 == asyncio.run(ledger.count())
 
@@ -75,9 +76,9 @@ def test_a_late_ledger_ends_in_504_and_the_same_answer_later() -> None:
     ledger = LateLedger("toy")
     ledger.late_s = 60
     with pytest.raises(DeadlineExceeded, match="may have been recorded"):
-        decide(toy.source(), ledger, Deadline.after(300))
+        decide(toy.source(), ledger, ms=2_000)
     ledger.late_s = 0
-    again = decide(toy.source(), ledger, Deadline.after(10_000))
+    again = decide(toy.source(), ledger, ms=60_000)
 
     assert again.replayed
     assert 1 == asyncio.run(ledger.count())
