@@ -52,7 +52,7 @@ def decoded(body: bytes) -> Any:
         BadJson: not JSON, or nested deeper than MOST_DEPTH.
     """
     try:
-        value = from_json(body, allow_inf_nan=False)
+        value = from_json(body, allow_inf_nan=False, cache_strings="keys")
     except ValueError as problem:
         raise BadJson(_without_value(str(problem))) from None
     if _may_be_deep(body):
