@@ -1,7 +1,7 @@
 # scoregate: `make up` starts everything on this machine, `make test` checks it. Both need only Python and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-containers check load fuzz conformance ledger-kills format lock clean
+.PHONY: help up down status test test-containers check load fuzz conformance ledger-kills faults overload rolling soak format lock clean
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -23,6 +23,7 @@ BODIES   := 1000000
 REQUESTS := 10000
 ROUNDS   := 21
 KEYS     := 0
+TRIALS   := .trials
 
 TESTS := tests/unit tests/contract tests/model tests/service tests/stack tests/chart tests/test_house.py
 
@@ -71,6 +72,18 @@ fuzz: $(DEV_READY) ## send broken requests to what `make up` started; BODIES is 
 
 conformance: $(DEV_READY) ## send requests generated from the OpenAPI documents; REQUESTS is yours to set
 	$(BIN)/python loadtest/conformance.py --requests $(REQUESTS)
+
+faults: $(DEV_READY) ## break one part after the other under load, in a stack of its own; a full disk takes root
+	$(BIN)/python loadtest/faults.py --home $(TRIALS)
+
+overload: $(DEV_READY) ## ask three times too much for a minute, in a stack of its own
+	$(BIN)/python loadtest/overload.py --home $(TRIALS)
+
+rolling: $(DEV_READY) ## restart every service under load, in a stack of its own
+	$(BIN)/python loadtest/rolling.py --home $(TRIALS)
+
+soak: $(DEV_READY) ## an hour of even load, in a stack of its own: memory and times stay where they are
+	$(BIN)/python loadtest/soak.py --home $(TRIALS)
 
 format: $(DEV_READY) ## bring the code into its format
 	$(BIN)/ruff check --fix --quiet . || true

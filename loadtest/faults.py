@@ -203,8 +203,7 @@ async def _load(own: Own, row: Row, per_s: float, deadline_ms: int) -> AsyncIter
         row.generator_cpu = round((time.process_time() - cpu_s) / (time.monotonic() - began_s), 3)
         for task in sending:
             task.cancel()
-        # What is still out is out for longer than anybody waits.
-        await asyncio.sleep(2 * deadline_ms / 1000)
+        await asyncio.gather(load.settled(), empty.settled())
         _count(row, load.run.samples, empty.run.samples, deadline_ms / 1000 + SLACK_S)
 
 

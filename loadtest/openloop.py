@@ -17,7 +17,7 @@ from typing import Any
 
 Body = Callable[[], bytes]
 GIVE_UP_S = 15.0
-"""No answer after this long counts as status 0, as a broken connection does."""
+"""No answer after this long, or twice the deadline, counts as status 0, as a broken connection does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,27 +120,32 @@ class OpenLoop:
         self, port: int, path: str, key: str, body: Body, *, method: str = "POST", deadline_ms: int = 1_000
     ) -> None:
         self._port, self._body = port, body
+        self._give_up_s = max(GIVE_UP_S, 2 * deadline_ms / 1000)
         self._head = (
             f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
             f"Content-Type: application/json\r\nX-Request-Deadline-Ms: {deadline_ms}\r\n"
         ).encode()
         self._idle: list[_Connection] = []
+        self._out: set[asyncio.Task[None]] = set()
         self.run = Run()
 
     async def send(self, per_s: float, seconds: float) -> Run:
         """Send evenly for so long, then wait for what is still out."""
         began_s, cpu_s = time.monotonic(), time.process_time()
-        tasks: set[asyncio.Task[None]] = set()
         for due_s in self._schedule(began_s, per_s, seconds):
             if (wait_s := due_s - time.monotonic()) > 0:
                 await asyncio.sleep(wait_s)
             self.run.late_s.append(time.monotonic() - due_s)
             task = asyncio.create_task(self.one(due_s))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            self._out.add(task)
+            task.add_done_callback(self._out.discard)
         self.run.cpu_share = (time.process_time() - cpu_s) / (time.monotonic() - began_s)
-        await asyncio.gather(*tasks)
+        await self.settled()
         return self.run
+
+    async def settled(self) -> None:
+        """Wait for what is still out; `send` may have been cancelled."""
+        await asyncio.gather(*self._out)
 
     @staticmethod
     def _schedule(began_s: float, per_s: float, seconds: float) -> Iterator[float]:
@@ -149,7 +154,7 @@ class OpenLoop:
     async def one(self, due_s: float) -> None:
         """Ask once; what comes of it is in `run`."""
         try:
-            async with asyncio.timeout(GIVE_UP_S):
+            async with asyncio.timeout(self._give_up_s):
                 status, body = await self._exchange()
         except (OSError, TimeoutError):
             status, body = 0, b""

@@ -32,24 +32,30 @@ REFUSED = 503
 class Flood:
     """One service under too much."""
 
-    def __init__(self, own: Own, *, direct: bool) -> None:
+    def __init__(self, own: Own, *, direct: bool = False, deadline_ms: int = 1_000) -> None:
         first_stable = own.settings.base_port + 2
         self._own, self._port = own, first_stable if direct else own.settings.gateway_port
+        self._deadline_ms = deadline_ms
 
     def _load(self) -> OpenLoop:
-        return OpenLoop(self._port, f"/v1/{SERVICE}/score", self._own.key, self._own.bodies(SERVICE))
+        path, bodies = f"/v1/{SERVICE}/score", self._own.bodies(SERVICE)
+        return OpenLoop(self._port, path, self._own.key, bodies, deadline_ms=self._deadline_ms)
 
     async def saturation(self, seconds: float) -> float:
         """Return decisions a second of callers who each wait for their answer."""
+        began_s, run = time.monotonic(), await self.crowd(CALLERS, seconds)
+        return len(run.times(200)) / (time.monotonic() - began_s)
+
+    async def crowd(self, callers: int, seconds: float) -> Run:
+        """Let so many callers ask, each again as soon as it is answered or refused."""
         load, until_s = self._load(), time.monotonic() + seconds
 
         async def caller() -> None:
             while time.monotonic() < until_s:
                 await load.one(time.monotonic())
 
-        began_s = time.monotonic()
-        await asyncio.gather(*(caller() for _ in range(CALLERS)))
-        return len(load.run.times(200)) / (time.monotonic() - began_s)
+        await asyncio.gather(*(caller() for _ in range(callers)))
+        return load.run
 
     async def offered(self, per_s: float, seconds: float) -> Run:
         return await self._load().send(per_s, seconds)

@@ -25,13 +25,14 @@ from scoregate import catalog
 CALM_S = 2.0
 
 
-def restarted(own: Own, service: str, per_s: float) -> dict[str, Any]:
+def restarted(own: Own, service: str, per_s: float, deadline_ms: int = 1_000) -> dict[str, Any]:
     """Renew one service under load; return what its callers saw."""
-    return asyncio.run(_restarted(own, service, per_s))
+    return asyncio.run(_restarted(own, service, per_s, deadline_ms))
 
 
-async def _restarted(own: Own, service: str, per_s: float) -> dict[str, Any]:
-    load = OpenLoop(own.settings.gateway_port, f"/v1/{service}/score", own.key, own.bodies(service))
+async def _restarted(own: Own, service: str, per_s: float, deadline_ms: int) -> dict[str, Any]:
+    path, bodies = f"/v1/{service}/score", own.bodies(service)
+    load = OpenLoop(own.settings.gateway_port, path, own.key, bodies, deadline_ms=deadline_ms)
     sending = asyncio.create_task(load.send(per_s, 600))
     await asyncio.sleep(CALM_S)
     before, began_s = own.pids(f"{service}-stable"), time.monotonic()
@@ -39,6 +40,7 @@ async def _restarted(own: Own, service: str, per_s: float) -> dict[str, Any]:
     took_s = time.monotonic() - began_s
     await asyncio.sleep(CALM_S)
     sending.cancel()
+    await load.settled()
     samples = load.run.samples
     return {
         "service": service,
