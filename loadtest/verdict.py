@@ -320,7 +320,9 @@ def caught(
     }
 
 
-def show(kind: str, parts: list[str], runs: int, days: int, hours: float, rates: list[int]) -> dict[str, Any]:
+def show(
+    kind: str, parts: list[str], runs: int, days: int, hours: float, rates: list[int], only: list[str]
+) -> dict[str, Any]:
     requests = independent() if kind == "independent" else bursty()
     found: dict[str, Any] = {}
 
@@ -338,6 +340,8 @@ def show(kind: str, parts: list[str], runs: int, days: int, hours: float, rates:
         for rate in (rate for rate in rates if rate > 1):
             tell(f"{fault.name}, {rate}/s", caught(broken, rate, runs))
     for fault in grid() if "smallest" in parts else ():
+        if only and fault.name not in only:
+            continue
         seen = caught(library(requests, fault, days, seed=3), 1, runs, within=DAY_S)
         tell(f"{fault.name}, 1/s, 24 h", {**seen, "holds": None})
     return found
@@ -351,13 +355,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rates", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--streams", nargs="+", default=["independent", "bursty"], choices=["independent", "bursty"])
     parser.add_argument("--parts", nargs="+", default=["healthy", "faults"], choices=["healthy", "faults", "smallest"])
+    parser.add_argument("--only", nargs="+", default=[], metavar="EFFECT", help="of the smallest, these by name")
     parser.add_argument("--json", action="store_true")
     return parser
 
 
 def main() -> int:
     asked = _parser().parse_args()
-    said = {kind: show(kind, asked.parts, asked.runs, asked.days, asked.hours, asked.rates) for kind in asked.streams}
+    said = {
+        kind: show(kind, asked.parts, asked.runs, asked.days, asked.hours, asked.rates, asked.only)
+        for kind in asked.streams
+    }
     if asked.json:
         print(json.dumps(said, indent=2))
     return 0 if all(one["holds"] is not False for found in said.values() for one in found.values()) else 1

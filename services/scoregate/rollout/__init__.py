@@ -12,7 +12,11 @@ gathering.py    the evidence on one canary, from both sources
 flip.py         the first thing a rollback does: the weights
 arms.py         the processes behind the arms of the local stack
 local.py        the verbs on the local stack: second process, gateway weights
+route.py        a canary of a Helm release in its HTTPRoute, and the patches; pure
+pods.py         what its pods say; pure
+kubectl.py      what of a cluster the verbs need
+kube.py         the verbs on a Helm release
 auto.py         walks the steps and goes back by itself
 answering.py    the verdict over HTTP, for Argo's web metric
-commands.py     `scoregate canary`
+commands.py     `scoregate canary`; local_commands.py and kube_commands.py run it, showing.py prints
 """

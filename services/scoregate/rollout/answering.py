@@ -1,5 +1,7 @@
 """The verdict over HTTP, for whoever asks by web: Argo's web metric reads `{$.verdict}` of GET /<service>/verdict.
 
+Without more it is about the canary that a verb started here. `?canary=<id>` is about one that somebody else weighs,
+such as Argo: what happens from the first question with this id on is its evidence; an id per step has each judged anew.
 200 with the verdict, also when it is to hold; 404 without a canary; 503 when the ledger or Prometheus cannot be read.
 """
 
@@ -7,46 +9,73 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+from scoregate import catalog
 from scoregate.errors import DependencyError
 from scoregate.local.traefik import HOST
 from scoregate.rollout import canary as records
-from scoregate.rollout.gathering import Gathering, metrics_of
+from scoregate.rollout.canary import Canary
+from scoregate.rollout.gathering import Gathering, metrics_of, readings
 from scoregate.settings import Settings
 
 
 class Looker:
     """Keeps what was gathered between questions, so that each reads only what is new."""
 
-    def __init__(self, settings: Settings, prometheus: str | None) -> None:
-        self._settings, self._prometheus = settings, prometheus
+    def __init__(self, settings: Settings, prometheus: str | None, of: Mapping[str, str]) -> None:
+        self._settings, self._prometheus, self._of = settings, prometheus, of
         self._known: dict[str, Gathering] = {}
         self._one_at_a_time = threading.Lock()
 
-    def look(self, service: str) -> dict[str, Any] | None:
+    def look(self, service: str, id_: str | None = None) -> dict[str, Any] | None:
         with self._one_at_a_time:
-            canary = records.read(self._settings.home, service)
+            canary = records.read(self._settings.home, service) if id_ is None else self._foreign(service, id_)
             if canary is None:
                 self._known.pop(service, None)
                 return None
             known = self._known.get(service)
             if known is None or known.canary != canary:
-                self._known[service] = known = Gathering(self._settings, canary, metrics_of(canary, self._prometheus))
+                known = Gathering(self._settings, canary, metrics_of(canary, self._prometheus, self._of))
+                self._known[service] = known
             verdict = known.verdict()
         return {"service": service, "model": canary.model, "weight_percent": canary.weight_percent, **verdict.as_json()}
 
+    def _foreign(self, service: str, id_: str) -> Canary | None:
+        known = self._known.get(service)
+        if known is not None and known.canary.model == id_:
+            return known.canary
+        if service not in catalog.services():
+            return None
+        now_s = time.time()
+        before = {} if self._prometheus else readings(self._settings, service)
+        return Canary(service, id_, 0, now_s, now_s, before, "", "asked for over HTTP")
 
-def server(settings: Settings, port: int, prometheus: str | None = None) -> ThreadingHTTPServer:
-    """Make a server on 127.0.0.1; `serve_forever` runs it. `prometheus`: its URL, where metrics come from it."""
-    looker = Looker(settings, prometheus)
+
+def server(
+    settings: Settings,
+    port: int,
+    *,
+    host: str = HOST,
+    prometheus: str | None = None,
+    of: Mapping[str, str] = MappingProxyType({}),
+) -> ThreadingHTTPServer:
+    """Make a server; `serve_forever` runs it. `prometheus`, `of`: where metrics come from, as `metrics_of` takes it."""
+    looker = Looker(settings, prometheus, of)
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            service, _, what = self.path.strip("/").partition("/")
-            status, body = _answer(looker.look, service) if what == "verdict" else (404, {"detail": "no such path"})
+            asked = urlsplit(self.path)
+            service, _, what = asked.path.strip("/").partition("/")
+            (id_,) = parse_qs(asked.query).get("canary", [None])[:1]
+            no_path = (404, {"detail": "no such path"})
+            status, body = _answer(partial(looker.look, service, id_), service) if what == "verdict" else no_path
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -57,12 +86,12 @@ def server(settings: Settings, port: int, prometheus: str | None = None) -> Thre
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the library's name
             pass
 
-    return ThreadingHTTPServer((HOST, port), Answer)
+    return ThreadingHTTPServer((host, port), Answer)
 
 
-def _answer(look: Callable[[str], dict[str, Any] | None], service: str) -> tuple[int, dict[str, Any]]:
+def _answer(look: Callable[[], dict[str, Any] | None], service: str) -> tuple[int, dict[str, Any]]:
     try:
-        found = look(service)
+        found = look()
     except DependencyError as problem:
         return 503, {"detail": problem.detail}
     return (404, {"detail": f"{service} has no canary"}) if found is None else (200, found)

@@ -62,31 +62,25 @@ def forget_leaving(home: Path, service: str) -> None:
     leaving_file(home, service).unlink(missing_ok=True)
 
 
-def note(
-    home: Path,
-    service: str,
-    action: str,
-    *,
-    who: str,
-    why: str,
-    model: str,
-    weight_percent: int,
-    verdict: Mapping[str, Any] | None = None,
-) -> None:
-    """Add to the journal what was done; durable when this returns."""
-    said = {
+def action(name: str, canary: Canary, *, who: str, why: str, verdict: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what the journal says of an action that was just done to a canary."""
+    return {
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "action": action,
-        "service": service,
-        "model": model,
-        "weight_percent": weight_percent,
+        "action": name,
+        "service": canary.service,
+        "model": canary.model,
+        "weight_percent": canary.weight_percent,
         "who": who,
         "why": why,
         "evidence": verdict,
     }
+
+
+def note(home: Path, done: Mapping[str, Any]) -> None:
+    """Add an action to the journal; durable when this returns."""
     rollout_dir(home).mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _journal(home, service).open("a") as file:
-        file.write(json.dumps(said, ensure_ascii=False) + "\n")
+    with _journal(home, done["service"]).open("a") as file:
+        file.write(json.dumps(done, ensure_ascii=False) + "\n")
         file.flush()
         os.fsync(file.fileno())
 

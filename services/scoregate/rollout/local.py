@@ -167,16 +167,8 @@ class LocalRollout:
         return found
 
     def _note(self, action: str, canary: Canary, verdict: Mapping[str, Any] | None = None, why: str = "") -> None:
-        records.note(
-            self._home,
-            self.service,
-            action,
-            who=self._who,
-            why=why or self._why,
-            model=canary.model,
-            weight_percent=canary.weight_percent,
-            verdict=verdict,
-        )
+        done = records.action(action, canary, who=self._who, why=why or self._why, verdict=verdict)
+        records.note(self._home, done)
 
     def _is_still(self, canary: Canary) -> bool:
         return (found := self.canary) is not None and found.started_s == canary.started_s

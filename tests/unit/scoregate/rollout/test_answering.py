@@ -69,5 +69,14 @@ def test_a_canary_of_which_little_is_known_is_held(url: str, tmp_path: Path) -> 
     assert len(said["gates"]) == 8  # type: ignore[arg-type]
 
 
+def test_who_weighs_a_canary_elsewhere_names_it(url: str, tmp_path: Path) -> None:
+    """Argo has no record here: what comes from the first question with an id on is that canary's evidence."""
+    asyncio.run(_open_and_close(tmp_path / "ledger" / "fraud.db"))
+    status, said = ask(f"{url}/fraud/verdict?canary=7d9f-1")
+
+    assert (200, "hold", "7d9f-1") == (status, said["verdict"], said["model"])
+    assert 404 == ask(f"{url}/nothing/verdict?canary=7d9f-1")[0]
+
+
 async def _open_and_close(path: Path) -> None:
     await (await SqliteLedger.open(path, "fraud")).close()
