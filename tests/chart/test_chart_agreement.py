@@ -118,5 +118,5 @@ def test_helm_test_asks_both_arms(helm_tests: list[Manifest]) -> None:
     commands = [pod["spec"]["containers"][0]["command"] for pod in helm_tests]
 
     for name, command in zip(("credit", "fraud", "kyc"), commands, strict=True):
-        assert [name, f"http://scoregate-{name}-stable", f"http://scoregate-{name}-canary"] == command[3:]
+        assert [name, "", f"http://scoregate-{name}-stable", f"http://scoregate-{name}-canary"] == command[3:]
         compile(command[2], "helm_test.py", "exec")

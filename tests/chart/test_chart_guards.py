@@ -120,6 +120,13 @@ SENTENCES = {
         "services.kyc.settings.project is other, but the worker counts for defaults.settings.project, scoregate: "
         "the features of kyc would be stale. Set it under defaults."
     ),
+    "demo.enabled=true": (
+        "demo.enabled is true, but demo.existingSecret is empty, and without a key nothing can be told: "
+        "name a Secret that holds a raw key in demo.key."
+    ),
+    "services.demo.replicas=1": (
+        "services.demo would share its name with a part of the chart: give the service's folder another one."
+    ),
     "services.worker.replicas=1": (
         "services.worker would share its name with the worker: give the service's folder another one."
     ),

@@ -45,7 +45,7 @@ def door(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
 def test_passes_only_where_the_door_is_closed(door: tuple[str, int]) -> None:
     """A service that decides for who has no key fails the test, ready or not."""
     url, without_key = door
-    ran = subprocess.run([sys.executable, SCRIPT, "fraud", url], capture_output=True, text=True, check=False)
+    ran = subprocess.run([sys.executable, SCRIPT, "fraud", "", url], capture_output=True, text=True, check=False)
 
     assert f"ok   {url} is ready: 200, expected 200" in ran.stdout
     assert (0 if without_key == 401 else 1) == ran.returncode
@@ -54,7 +54,7 @@ def test_passes_only_where_the_door_is_closed(door: tuple[str, int]) -> None:
 def test_fails_where_nothing_answers() -> None:
     """An arm that does not answer fails the test, and is named."""
     ran = subprocess.run(
-        [sys.executable, SCRIPT, "fraud", "http://127.0.0.1:1"], capture_output=True, text=True, check=False
+        [sys.executable, SCRIPT, "fraud", "", "http://127.0.0.1:1"], capture_output=True, text=True, check=False
     )
 
     assert 1 == ran.returncode

@@ -12,7 +12,7 @@ import pytest
 
 Manifest = dict[str, Any]
 GATEWAY_API = "gateway.networking.k8s.io/v1"
-VOLUMES = {"emptyDir", "secret", "configMap", "persistentVolumeClaim"}
+VOLUMES = {"emptyDir", "secret", "configMap", "persistentVolumeClaim", "projected"}
 
 NAME = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "maxLength": 253}
 PORT = {"type": "integer", "minimum": 1, "maximum": 65_535}

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,19 @@ def answers() -> bool:
 def build(image: str, *arguments: str) -> None:
     """Build an image with BuildKit."""
     run(_builder(), "build", "--tag", image, *arguments, env={**os.environ, "DOCKER_BUILDKIT": "1"}, timeout_s=1800)
+
+
+def build_with_model(image: str, service: str, model: Path, *arguments: str) -> None:
+    """Build a service's image with an artefact inside, in a checkout whose home is the default one."""
+    inside = f".scoregate/models/{service}/{model.name}"
+    with tempfile.TemporaryDirectory() as folder:
+        checkout = Path(folder)
+        shutil.copytree(ROOT / "services", checkout / "services", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(model, checkout / inside)
+        (checkout / "requirements").mkdir()
+        for file in ("Dockerfile", ".dockerignore", "requirements/serve.lock"):
+            shutil.copy2(ROOT / file, checkout / file)
+        build(image, "--build-arg", f"SERVICE={service}", "--build-arg", f"MODEL={inside}", *arguments, folder)
 
 
 def _builder() -> str:

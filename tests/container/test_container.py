@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,17 +152,11 @@ def test_sigterm_drains_and_ends_well(service: engine.Service) -> None:
 
 
 @pytest.fixture
-def with_model_inside(service: engine.Service, home: Path, deployed: Path, tmp_path: Path) -> Iterator[str]:
+def with_model_inside(service: engine.Service, home: Path, deployed: Path) -> Iterator[str]:
     """URL of a container whose image carries its model, made in a checkout whose home is the default one."""
     model = champion(Settings(home=home).models("fraud"))
-    inside = f".scoregate/models/fraud/{model.name}"
-    shutil.copytree(engine.ROOT / "services", tmp_path / "services", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(model, tmp_path / inside)
-    (tmp_path / "requirements").mkdir()
-    for file in ("Dockerfile", ".dockerignore", "requirements/serve.lock"):
-        shutil.copy2(engine.ROOT / file, tmp_path / file)
     image = f"{FRAUD}:{model.name}"
-    engine.build(image, "--build-arg", "SERVICE=fraud", "--build-arg", f"MODEL={inside}", str(tmp_path))
+    engine.build_with_model(image, "fraud", model)
     (port,) = free_ports(1)
     options = ["--read-only", "--tmpfs=/tmp", "--volume=/var/lib/scoregate", f"--publish=127.0.0.1:{port}:3000"]
     secrets = [

@@ -34,7 +34,7 @@ import sys
 from pathlib import Path
 from feast.repo_operations import apply_total
 from scoregate.settings import Settings
-from scoregate.training.prepare import repo_config
+from scoregate.training.repository import repo_config
 repo = Path(sys.argv[1])
 sys.path.append(str(repo))
 apply_total(repo_config(Settings()), repo, skip_source_validation=True)

@@ -53,6 +53,9 @@ spec:
               key: {{ $.root.Values.onlineStore.key }}
         {{- end }}
         {{- include "scoregate.ledgerEnv" . | trim | nindent 8 }}
+        {{- with include "scoregate.registryEnv" . | trim }}
+        {{- . | nindent 8 }}
+        {{- end }}
       resources:
         {{- toYaml $batch.resources | nindent 8 }}
       securityContext:

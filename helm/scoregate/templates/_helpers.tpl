@@ -79,6 +79,45 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 
+{{/* How an arm's pods are spread, as YAML; of the newest template alone, or an update would count what goes. Takes root, name, arm. */}}
+{{- define "scoregate.topologySpread" -}}
+{{- $service := include "scoregate.service" . | fromYaml }}
+{{- range $service.topologySpread.keys }}
+- topologyKey: {{ . }}
+  maxSkew: 1
+  whenUnsatisfiable: {{ $service.topologySpread.whenUnsatisfiable }}
+  labelSelector:
+    matchLabels:
+      {{- include "scoregate.selector" $ | nindent 6 }}
+  matchLabelKeys: [pod-template-hash]
+{{- end }}
+{{- end }}
+
+{{/* Annotations of a hook before install and upgrade. Never on rollback, which must not wait. Takes weight. */}}
+{{- define "scoregate.before" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: {{ .weight | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{/* Likewise after install and upgrade. */}}
+{{- define "scoregate.after" -}}
+helm.sh/hook: post-install,post-upgrade
+helm.sh/hook-weight: {{ .weight | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{/* Where the registry is, a list of environment variables from Secrets. Takes root. */}}
+{{- define "scoregate.registryEnv" -}}
+{{- with .root.Values.registry.existingSecret }}
+- name: SCOREGATE_REGISTRY_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ $.root.Values.registry.key }}
+{{- end }}
+{{- end }}
+
 {{/* Restricted pod security for a pod. Takes root. */}}
 {{- define "scoregate.podSecurity" -}}
 runAsNonRoot: true

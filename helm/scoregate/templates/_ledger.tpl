@@ -2,14 +2,16 @@
 What everything that opens a ledger has in common: environment, mounts, volumes. All take root and name.
 */}}
 
-{{/* Environment from Secrets and from the pod, a list. */}}
+{{/* Environment from Secrets, a list. Takes also secret, {existingSecret, key}, which wins over that of `ledger.url`. */}}
 {{- define "scoregate.ledgerEnv" -}}
-{{- with .root.Values.ledger.url.existingSecret }}
+{{- $own := .secret | default dict }}
+{{- $from := ternary $own .root.Values.ledger.url (not (empty $own.existingSecret)) }}
+{{- with $from.existingSecret }}
 - name: SCOREGATE_LEDGER_URL
   valueFrom:
     secretKeyRef:
       name: {{ . }}
-      key: {{ $.root.Values.ledger.url.key }}
+      key: {{ $from.key }}
 {{- end }}
 {{- end }}
 
@@ -85,7 +87,7 @@ volumeClaimTemplates:
           storage: {{ .root.Values.ledger.segments.size }}
 {{- end }}
 
-{{/* The pod of a Job that opens a ledger: takes root, name, component, command (a list). */}}
+{{/* The pod of a Job that opens a ledger: takes root, name, component, command (a list); account and secret if they are its own. */}}
 {{- define "scoregate.ledgerJobPod" -}}
 {{- $service := include "scoregate.service" . | fromYaml }}
 {{- $image := merge (dict "root" .root "name" .name) $service.image }}
@@ -95,6 +97,9 @@ metadata:
     {{- include "scoregate.podLabels" (dict "root" .root "name" .component) | nindent 4 }}
 spec:
   restartPolicy: Never
+  {{- with .account }}
+  serviceAccountName: {{ . }}
+  {{- end }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   securityContext:

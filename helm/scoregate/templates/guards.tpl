@@ -3,7 +3,7 @@ What cannot work is refused before anything is applied: every problem at once, e
 Some of it the schema refuses too; this is what remains for --skip-schema-validation.
 */ -}}
 {{- $problems := list }}
-{{- $owned := list "arm" "checkpoint_dir" "checkpoint_key_file" "checkpoint_s" "env" "home" "hash_key_file" "keys_file" "ledger_segment" "ledger_segment_bytes" "ledger_segment_dir" "ledger_url" "model_dir" "otlp_endpoint" "registry" "store_url" }}
+{{- $owned := list "arm" "checkpoint_dir" "checkpoint_key_file" "checkpoint_s" "env" "home" "hash_key_file" "keys_file" "ledger_segment" "ledger_segment_bytes" "ledger_segment_dir" "ledger_url" "model_dir" "otlp_endpoint" "registry" "registry_url" "store_url" }}
 {{- if not .Values.services }}
 {{- $problems = append $problems "services is empty: name at least one service, such as `services.fraud: {}`." }}
 {{- end }}
@@ -62,6 +62,14 @@ Some of it the schema refuses too; this is what remains for --skip-schema-valida
 {{- $problems = append $problems (printf "services.%s.settings.project is %s, but the worker counts for defaults.settings.project, %s: the features of %s would be stale. Set it under defaults." $name $project $.Values.defaults.settings.project $name) }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- if and .Values.demo.enabled (not .Values.demo.existingSecret) }}
+{{- $problems = append $problems "demo.enabled is true, but demo.existingSecret is empty, and without a key nothing can be told: name a Secret that holds a raw key in demo.key." }}
+{{- end }}
+{{- range $name := list "before" "demo" "features" "helm-test" "rollout" }}
+{{- if hasKey ($.Values.services | default dict) $name }}
+{{- $problems = append $problems (printf "services.%s would share its name with a part of the chart: give the service's folder another one." $name) }}
 {{- end }}
 {{- end }}
 {{- with .Values.gateway }}

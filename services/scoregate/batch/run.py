@@ -20,7 +20,8 @@ from scoregate.batch import results, rows
 from scoregate.batch.job import CHUNK_ROWS, Job, Parts, digest_of
 from scoregate.batch.worker import BatchWorker, Work
 from scoregate.errors import ScoregateError, SignatureMismatch
-from scoregate.features.plan import compile_plan, read_registry
+from scoregate.features.plan import compile_plan
+from scoregate.features.registry import registry_of
 from scoregate.models.artefact import Artefact, champion
 from scoregate.scoring.goldens import check_goldens
 from scoregate.settings import Settings
@@ -104,8 +105,8 @@ def _checked(settings: Settings, service: str, model: Path, as_of: str) -> Artef
     if artefact.signature.service != service:
         raise SignatureMismatch(f"the artefact was trained for {artefact.signature.service}, not for {service}")
     plan = artefact.signature.plan
-    if as_of == "row" or settings.registry_path.exists():
-        current = compile_plan(read_registry(settings.registry_path), plan.service)
+    if as_of == "row" or settings.registry_url or settings.registry_path.exists():
+        current = compile_plan(registry_of(settings), plan.service)
         if current.digest != plan.digest:
             raise SignatureMismatch(f"{plan.service} is not what the model was trained on: {plan.difference(current)}")
     check_goldens(artefact, catalog.part(service, "features"), catalog.part(service, "contract").Request)

@@ -13,6 +13,7 @@ from scoregate.features import FeatureSource
 from scoregate.features.breaker import Breaker
 from scoregate.features.online import OnlineFeatures
 from scoregate.features.plan import FeaturePlan, compile_plan
+from scoregate.features.registry import RegistryUnreachable, registry_of
 from scoregate.hashing import KeyedHash
 from scoregate.ledger import Ledger
 from scoregate.ledger.checkpointing import Checkpointer
@@ -83,7 +84,7 @@ async def make_ready(
     artefact = await asyncio.to_thread(Artefact.load, folder)
     if artefact.signature.service != service:
         raise SignatureMismatch(f"the artefact was trained for {artefact.signature.service}, not for {service}")
-    degraded = _check_plan(artefact.signature.plan, settings)
+    degraded = await asyncio.to_thread(_check_plan, artefact.signature.plan, settings)
     if artefact.columns is not None:
         request_type, code = artefact.columns.request_type(ScoreRequest, Identifier), artefact.columns
     await asyncio.to_thread(check_goldens, artefact, code, request_type)
@@ -190,8 +191,8 @@ def _check_plan(plan: FeaturePlan, settings: Settings) -> list[str]:
         # All that the model knows comes with the request: no registry can say otherwise.
         return []
     try:
-        registry = settings.registry_path.read_bytes()
-    except OSError:
+        registry = registry_of(settings)
+    except RegistryUnreachable:
         return ["the feature registry cannot be read; the plan compiled into the artefact is used unchecked"]
     current = compile_plan(registry, plan.service)
     if current.digest != plan.digest:

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY, make_wsgi_app
 
 from scoregate import __version__, catalog
 from scoregate.events import LABELS
-from scoregate.features.plan import read_registry
+from scoregate.features.registry import registry_of
 from scoregate.settings import Settings
 from scoregate.streaming.worker import Rebuild, StreamWorker, streams_of
 from scoregate.telemetry.export import OtlpExport, exporter
@@ -29,7 +29,7 @@ def run(settings: Settings, rebuild: Rebuild, *, shard: int, shards: int, host: 
     Raises:
         SignatureMismatch: there is no feature registry.
     """
-    registry = read_registry(settings.registry_path)
+    registry = registry_of(settings)
     stop, failed = threading.Event(), threading.Event()
     metrics, log = EventMetrics(), EventLog(WORKER, "-")
 

@@ -25,6 +25,9 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     features = verbs.add_parser("features", help="bring offline data, Feast registry and online store up to now")
     actions = features.add_subparsers(title="actions", metavar="ACTION", required=True)
     actions.add_parser("load", help="do it once, as far as it is needed").set_defaults(run=_load)
+    actions.add_parser("apply", help="bring the registry up to the repository, and nothing else").set_defaults(
+        run=_apply
+    )
     backfill = actions.add_parser("backfill", help="rebuild the online store from history, safely beside workers")
     backfill.add_argument("--stream", help="this stream alone; all of them without it")
     backfill.add_argument("--json", action="store_true", help="print one JSON object on stdout, progress on stderr")
@@ -81,7 +84,7 @@ def _load(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from scoregate.features.plan import read_registry
+    from scoregate.features.registry import registry_of
     from scoregate.streaming.run import run
     from scoregate.training import backfill
 
@@ -90,19 +93,27 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ScoregateError(f"--shard must be below --shards, and those at most {backfill.SHARDS_AT_MOST}")
 
     def rebuild(stream: str) -> bool:
-        registry = read_registry(settings.registry_path)
+        registry = registry_of(settings)
         return backfill.rebuild(settings, registry, stream, say=_say, only_if_gone=True) is not None
 
     place = {"shard": arguments.shard, "shards": arguments.shards, "host": arguments.host, "port": arguments.port}
     return run(settings, rebuild, **place)
 
 
+def _apply(arguments: argparse.Namespace) -> int:
+    from scoregate.training import repository
+
+    repository.apply(Settings())
+    _say("the feature registry is up to date")
+    return 0
+
+
 def _backfill(arguments: argparse.Namespace) -> int:
-    from scoregate.features.plan import read_registry
+    from scoregate.features.registry import registry_of
     from scoregate.training import backfill
 
     settings = Settings()
-    registry = read_registry(settings.registry_path)
+    registry = registry_of(settings)
     known = backfill.streams_of(registry)
     if arguments.stream not in (None, *known):
         raise ScoregateError(f"there is no stream {arguments.stream}; there are {', '.join(known)}")

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scoregate import catalog
 from scoregate.errors import ScoregateError
 from scoregate.features import FeatureRow
-from scoregate.features.plan import FeaturePlan, compile_plan, read_registry
+from scoregate.features.plan import FeaturePlan, compile_plan
+from scoregate.features.registry import registry_of
 from scoregate.hashing import KeyedHash
 from scoregate.settings import Settings
 from scoregate.training import ByTime, HeldOut, Problem, maturity
@@ -137,7 +138,7 @@ def build(service: str, problem: Problem, settings: Settings, say: Callable[[str
     request_type = catalog.part(service, "contract").Request
     features = catalog.part(service, "features")
     name = problem.feature_service(service)
-    plan = compile_plan(read_registry(settings.registry_path), name)
+    plan = compile_plan(registry_of(settings), name)
 
     every = problem.load(settings).sort_by("event_at")
     fold, turns = _folds(every, problem, settings.seed)

@@ -6,30 +6,26 @@ import contextlib
 import datetime as dt
 import errno
 import hashlib
-import io
 import multiprocessing
-import os
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from scoregate import catalog
 from scoregate.errors import ScoregateError
 from scoregate.events import FACTS
-from scoregate.features.plan import compile_plan, read_registry, views
+from scoregate.features.plan import compile_plan, views
+from scoregate.features.registry import registry_of
 from scoregate.hashing import KeyedHash
 from scoregate.settings import ROOT, Settings
 from scoregate.training import live, load, streams, tilelog
+from scoregate.training.repository import REPO, apply, repo_config
 from scoregate.training.streams import DEMO, Period, Say
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-    from feast import FeatureStore, RepoConfig
-
-REPO = ROOT / "feature_repo"
+    from feast import FeatureStore
 
 
 def features(
@@ -49,7 +45,7 @@ def features(
         with streams.Workers() as workers:
             with applied(settings, on_progress):
                 streams.ensure(settings, services, until, period, workers=workers, say=on_progress)
-            registry = read_registry(settings.registry_path)
+            registry = registry_of(settings)
             tilelog.ensure(settings, registry, until, period, workers=workers, say=on_progress)
             live.write_facts(settings, (plan for plan, _ in views(registry, FACTS)))
     except OSError as problem:
@@ -65,7 +61,7 @@ def historical(settings: Settings, feature_service: str, entity_df: pd.DataFrame
     Feature columns are named `<view>__<feature>`; null where the entity had no row, or only one too old. Views without
     history are left out.
     """
-    plan = compile_plan(read_registry(settings.registry_path), feature_service)
+    plan = compile_plan(registry_of(settings), feature_service)
     names = [f"{view.name}:{feature}" for view in plan.with_history for feature, _ in view.features]
     job = feature_store(settings).get_historical_features(entity_df, names, full_feature_names=True)
     return job.to_arrow()
@@ -78,66 +74,21 @@ def feature_store(settings: Settings) -> FeatureStore:
     return FeatureStore(config=repo_config(settings))
 
 
-def repo_config(settings: Settings) -> RepoConfig:
-    """Return what `feature_repo/feature_store.yaml` says, with the places that the settings name."""
-    from feast import RepoConfig
-
-    return RepoConfig(
-        project=settings.project,
-        provider="local",
-        registry=str(settings.registry_path.resolve()),
-        online_store={"type": "redis", "connection_string": connection_string(settings.store_url)},
-        offline_store={
-            "type": "scoregate.features.offline.AsofDuckDBOfflineStore",
-            "root": str(settings.data.resolve()),
-        },
-        entity_key_serialization_version=3,
-        repo_path=REPO,
-    )
-
-
-def connection_string(store_url: str) -> str:
-    """Write a Redis URL the way Feast wants it: `host:port,db=0,…`."""
-    url = urlsplit(store_url)
-    options = {
-        "db": url.path.strip("/") or "0",
-        "username": unquote(url.username or ""),
-        "password": unquote(url.password or ""),
-        "ssl": "true" if url.scheme == "rediss" else "",
-    }
-    return ",".join([f"{url.hostname}:{url.port or 6379}", *(f"{k}={v}" for k, v in options.items() if v)])
-
-
 @contextlib.contextmanager
 def applied(settings: Settings, say: Say) -> Any:
     """Apply the repository if it is not what the registry was made from, beside what is done meanwhile."""
     note = settings.registry_path.with_name(settings.registry_path.name + ".applied")
-    if note.exists() and note.read_text() == _made_from(settings):
+    # What became of a database since is not known here.
+    if settings.registry_url is None and note.exists() and note.read_text() == _made_from(settings):
         yield
         return
     # In a process of its own: Feast changes the working directory, and keeps modules of an older repository loaded.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        applying = pool.submit(_apply, settings)
+        applying = pool.submit(apply, settings)
         yield
         applying.result()
     note.write_text(_made_from(settings))
     say("feature repository applied")
-
-
-def _apply(settings: Settings) -> None:
-    """Do what `feast apply` does. Rows in the online store stay, unless a view is gone from the repository."""
-    from feast.repo_operations import apply_total
-
-    sys.path.append(str(REPO))
-    os.umask(0o077)
-    told = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(told):
-            apply_total(repo_config(settings), REPO, skip_source_validation=True)
-    except (Exception, SystemExit) as problem:
-        # Feast's own exceptions do not survive the way to another process.
-        said = told.getvalue().strip().splitlines()[-1:] or [""]
-        raise ScoregateError(f"the feature repository cannot be applied: {problem} {said[0]}".strip()) from None
 
 
 def _made_from(settings: Settings) -> str:

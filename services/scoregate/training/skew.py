@@ -28,7 +28,8 @@ from typing import Any, Final
 
 from scoregate.events import FACTS, Event
 from scoregate.features import LATE_S, SUPPLIED, FeatureRow, Status, ViewRow
-from scoregate.features.plan import ViewPlan, read_registry, views
+from scoregate.features.plan import ViewPlan, views
+from scoregate.features.registry import registry_of
 from scoregate.models import Signature
 from scoregate.settings import Settings
 from scoregate.training import decided
@@ -215,7 +216,7 @@ class _Offline:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        registry = read_registry(settings.registry_path)
+        registry = registry_of(settings)
         self._tile_views = {view.name: view for view in tile_views(registry)}
         self.columns = {plan.name: plan.join_keys[0] for plan, _ in views(registry, FACTS)}
         """View → the column of events that says whom its row is about."""

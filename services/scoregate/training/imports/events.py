@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 
 from scoregate import catalog
 from scoregate.features import FeatureRow, Status, ViewRow
-from scoregate.features.plan import FeaturePlan, compile_plan, read_registry
+from scoregate.features.plan import FeaturePlan, compile_plan
+from scoregate.features.registry import registry_of
 from scoregate.hashing import KeyedHash
 from scoregate.settings import Settings
 from scoregate.training import ByTime, Problem, prepare, streams
@@ -117,7 +118,7 @@ def material(service: str, asked: Asked, settings: Settings, say: Say) -> Materi
             f"{streams.IMPORT}{read.file_sha256} {read.map_sha256}",
         )
     read.note(settings)
-    registry = read_registry(settings.registry_path)
+    registry = registry_of(settings)
     problem = replace(problem, load=lambda _: rows, split=replace(split, gap_days=delay_days))
     kept, weight = _sample(rows, fold, problem, settings)
     some, fold = rows.take(pa.array(kept)), fold[kept]

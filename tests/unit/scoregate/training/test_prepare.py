@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from scoregate.settings import ROOT, Settings
-from scoregate.training.prepare import REPO, connection_string, repo_config
+from scoregate.training.repository import REPO, connection_string, repo_config
 
 
 @pytest.mark.parametrize(
