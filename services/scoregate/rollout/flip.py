@@ -32,7 +32,8 @@ def flip(words: list[str]) -> None:
     Nothing happens here unless the service comes first, as everybody writes it, and its canary is of this machine's
     stack: the verb itself understands every order of words, and has the errors.
     """
-    if not words or not {"-h", "--help", "--kube"}.isdisjoint(words):
+    # Options may be shortened.
+    if not words or any(word.startswith(("-h", "--h", "--k")) for word in words):
         return
     where, service = home(), words[0]
     if state_file(where, service).is_file():

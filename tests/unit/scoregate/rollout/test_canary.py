@@ -68,7 +68,7 @@ def test_the_command_flips_the_weights_before_all_else(
         rollout.rollback()
 
 
-@pytest.mark.parametrize("words", [["fraud", "--help"], ["fraud", "--kube"], ["credit"], ["--why", "fraud"], []])
+@pytest.mark.parametrize("words", [["fraud", "--help"], ["fraud", "--kub"], ["credit"], ["--why", "fraud"], []])
 def test_what_does_not_go_back_here_flips_nothing(
     rollout: LocalRollout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
