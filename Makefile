@@ -25,7 +25,7 @@ ROUNDS   := 21
 KEYS     := 0
 TRIALS   := .trials
 
-TESTS := tests/unit tests/contract tests/model tests/service tests/stack tests/chart tests/test_house.py
+TESTS := tests/unit tests/contract tests/model tests/service tests/stack tests/chart tests/deploy tests/test_house.py
 
 # uv takes the machine's Python and its certificates, and the index that pip was told of.
 export UV_PYTHON_DOWNLOADS := never

@@ -45,6 +45,8 @@ STAGES = (
 )
 SERVER = f"POST /v1/{SERVICE}/score"
 TAIL = ROOT / "deploy" / "otel" / "tail.yaml"
+PROTOCOLS = {"head": "http/protobuf", "tail": "grpc"}
+"""Each protocol has its turn."""
 SETTLED_S = 14.0
 """The Collector's wait for the rest of a trace, and the gateway's for its next batch."""
 
@@ -147,13 +149,14 @@ def main() -> int:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--otelcol", default=os.environ.get("OTELCOL"), help="the Collector's program")
     parser.add_argument("--requests", type=int, default=1_000, help="per mode, and as many from outside (%(default)s)")
+    parser.add_argument("--modes", nargs="+", default=list(PROTOCOLS), choices=list(PROTOCOLS))
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if not arguments.otelcol:
         parser.error("name the Collector's program with --otelcol or OTELCOL")
     results = []
-    for mode, protocol in (("head", "http/protobuf"), ("tail", "grpc")):
-        with _running(mode, protocol, arguments) as show:
+    for mode in arguments.modes:
+        with _running(mode, PROTOCOLS[mode], arguments) as show:
             _one(show, arguments.requests)
             results.append(show.result)
     for result in results:

@@ -20,6 +20,7 @@ _ROOMS = (
     _LEDGER,
     "scoregate.audit.commands",
     "scoregate.batch.commands",
+    "scoregate.monitor.commands",
 )
 
 

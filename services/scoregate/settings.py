@@ -99,6 +99,9 @@ class Settings(TracingSettings):
     hash_key_file: Path | None = Field(
         None, description="Secret for keyed hashes of identifiers; default <home>/hash.key."
     )
+    workers: int = Field(
+        1, gt=0, description="Processes that share the port of one service; more than one per core is a loss."
+    )
     max_request_bytes: int = Field(16_384, gt=0, description="Largest body of a single request to score.")
     max_body_bytes: int = Field(1_048_576, gt=0, description="Largest body of a batch, and of anything at the gateway.")
     max_in_flight: int = Field(

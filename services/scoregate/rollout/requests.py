@@ -39,7 +39,7 @@ def reading(text: str, service: str, arm: str) -> Reading:
             if sample.name == f"{names.REQUESTS}_total":
                 statuses.append((sample.labels["status"], sample.value))
             elif sample.name == f"{names.REQUEST_SECONDS}_bucket":
-                up_to[f"{float(sample.labels['le']):g}"] = sample.value
+                up_to[f"{float(sample.labels['le']):g}"] += sample.value
     return as_reading(statuses, up_to)
 
 

@@ -49,7 +49,8 @@ class Recorder:
         )
         # Worked out once: a digest of the whole plan costs more than the decision.
         self._feature_digest, self._policy_digest = self._artefact.signature.plan.digest, self._artefact.policy_digest
-        self._pack = struct.Struct(f"<{len(self._artefact.signature.names)}d").pack
+        self._names = self._artefact.signature.names
+        self._pack = struct.Struct(f"<{len(self._names)}d").pack
 
     async def record(self, asked: Asked, seen: Seen, judged: Judged, shadow: str | None = None) -> Decided:
         """Make a decision durable, with what a shadow thinks of it, or give the earlier one again."""
@@ -68,19 +69,19 @@ class Recorder:
                 names.ATTR_MODEL: self._artefact.version,
             }
         )
-        return self._recorded(appended, judged)
+        return self._recorded(appended, seen, judged)
 
     async def record_all(self, judged: Sequence[tuple[Asked, Seen, Judged]]) -> list[Decided | ScoregateError]:
         """Do so for many of nobody's deadline; return each, or what stood against it in its place."""
         appended = await self._ledger.append_all([self._decision(*each) for each in judged])
         return [
-            self._recorded(one, of) if isinstance(one, Appended) else one
-            for one, (_, _, of) in zip(appended, judged, strict=True)
+            self._recorded(one, seen, of) if isinstance(one, Appended) else one
+            for one, (_, seen, of) in zip(appended, judged, strict=True)
         ]
 
-    def _recorded(self, appended: Appended, judged: Judged) -> Decided:
+    def _recorded(self, appended: Appended, seen: Seen, judged: Judged) -> Decided:
         if not appended.replayed:
-            self._count(judged)
+            self._count(seen, judged)
         decision = judged.decision
         return Decided(
             appended.decision_id,
@@ -147,8 +148,10 @@ class Recorder:
     def _digest(self, request: ScoreRequest) -> str:
         return self._hashed("request", request.model_dump_json())
 
-    def _count(self, judged: Judged) -> None:
+    def _count(self, seen: Seen, judged: Judged) -> None:
         decision, notes = judged.decision, judged.notes
+        # Only what is missing is unequal to itself.
+        self._metrics.missing(name for name, value in zip(self._names, seen.vector, strict=True) if value != value)  # noqa: PLR0124
         self._metrics.decision(
             self._artefact.version, decision.outcome.name, judged.source, decision.rung, judged.score
         )

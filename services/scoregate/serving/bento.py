@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import bentoml
 
+from scoregate.settings import Settings
+
 if TYPE_CHECKING:
     from scoregate.serving.door import Door
     from scoregate.serving.http import Receive, Scope, Send
@@ -85,7 +87,10 @@ def bento_service(package: str) -> Any:
         async def stop(self) -> None:
             await self.door.stop()
 
-    service = bentoml.service(name=package, workers=1, metrics={"enabled": False}, service_class=_DoorService)(Scoring)
+    workers = Settings().workers
+    service = bentoml.service(name=package, workers=workers, metrics={"enabled": False}, service_class=_DoorService)(
+        Scoring
+    )
     # BentoML finds a service by the module that called it, which is this one; it is bound in the folder's.
     service._caller_module = f"{package}.service"
     return service

@@ -100,7 +100,8 @@ class Door:
             asked = SimpleNamespace(Request=ready.request_type, EXAMPLE=example)
             self._describing.describe(document(self.service, asked, self._events))
         if self._events is not None:
-            intake = Intake(self.service, self._events, self._contract.Request, ready.ledger, ready.scorer.hashed)
+            parts = (self._contract.Request, ready.ledger, ready.scorer.hashed, self._gate.metrics.labelled)
+            intake = Intake(self.service, self._events, *parts)
             self._answering.intake = self._posting.intake = intake
         self._gate.health.open(ready)
 
@@ -213,8 +214,9 @@ class Door:
         gc.collect()
         gc.freeze()
         self.open(ready)
+        signature, policy = artefact.signature, artefact.policy_digest[:12]
         gate.metrics.serves(
-            artefact.signature.feature_service, artefact.version, artefact.policy_digest[:12], __version__
+            signature.feature_service, artefact.version, policy, signature.plan.digest[:12], __version__
         )
         self._log.event("startup.ready", model=artefact.signature.feature_service, version=artefact.version)
 

@@ -58,6 +58,12 @@ def event_code(service: str) -> EventCode | None:
     return cast("EventCode", catalog.part(service, "events"))
 
 
+class Labelled(Protocol):
+    """Counts a label against the score of the same decision."""
+
+    def __call__(self, model: str, score: float, *, is_bad: bool, delay_s: float) -> None: ...
+
+
 @dataclass(slots=True)
 class _Origins:
     """What is known of the subjects of one body: their COUNT, or the time of their decision."""
@@ -70,8 +76,15 @@ class Intake:
     """Takes in the events of one service."""
 
     def __init__(
-        self, service: str, code: EventCode, request_type: type[ScoreRequest], ledger: Ledger, hashed: KeyedHash
+        self,
+        service: str,
+        code: EventCode,
+        request_type: type[ScoreRequest],
+        ledger: Ledger,
+        hashed: KeyedHash,
+        labelled: Labelled | None = None,
     ) -> None:
+        self._labelled = labelled
         self._service, self._ledger, self._hashed = service, ledger, hashed
         self._subject = request_type.NATURAL_KEY
         self._types = by_type(code.EVENTS)
@@ -106,8 +119,22 @@ class Intake:
             if len(taken) % EVENTS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         events = [replace(event, trace=trace) if trace else event for event in taken if isinstance(event, Event)]
-        new = iter(await self._ledger.record(events) if events else ())
+        are_new = await self._ledger.record(events) if events else []
+        await self._count_labels([event for event, is_new in zip(events, are_new, strict=True) if is_new])
+        new = iter(are_new)
         return [t if isinstance(t, RequestError) else self._receipt(t, is_new=next(new)) for t in taken]
+
+    async def _count_labels(self, events: Sequence[Event]) -> None:
+        """Count labels against what was said of the same thing: whether scores mean what they say."""
+        if self._labelled is None:
+            return
+        for event in events:
+            if event.effect is not Effect.LABEL or event.is_bad is None:
+                continue
+            decision = await self._ledger.find(event.subject)
+            if decision is not None and (score := decision.entry.score) is not None:
+                delay_s = event.known_us / 1e6 - decision.entry.decided_at
+                self._labelled(decision.entry.model_digest[:12], score, is_bad=event.is_bad, delay_s=delay_s)
 
     def _parsed(self, row: Any, now: datetime) -> PostedEvent | RequestError:
         try:

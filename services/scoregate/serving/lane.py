@@ -25,7 +25,7 @@ class Lane:
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
-        self.batches = self._rows = 0
+        self.batches = self.rows = 0
         self._row_s = FIRST_ROW_S
 
     @contextmanager
@@ -35,16 +35,16 @@ class Lane:
         Raises:
             Overloaded: those before it, and its own, take longer than it has.
         """
-        takes_s = (self._rows + rows) * self._row_s
+        takes_s = (self.rows + rows) * self._row_s
         if self.batches >= MOST_BATCHES or (self.batches and takes_s > left_s):
-            raise Overloaded(f"{self._rows} rows of {self.batches} batches are in line; try again shortly")
+            raise Overloaded(f"{self.rows} rows of {self.batches} batches are in line; try again shortly")
         self.batches += 1
-        self._rows += rows
+        self.rows += rows
         try:
             yield
         finally:
             self.batches -= 1
-            self._rows -= rows
+            self.rows -= rows
 
     @asynccontextmanager
     async def turn(self, rows: int) -> AsyncIterator[None]:

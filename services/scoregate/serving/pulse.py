@@ -32,7 +32,9 @@ class Pulse:
             self._metrics.loop_lag(max(time.monotonic() - due_s, 0.0))
             self._count_refused()
             self._metrics.bound(self._admission.bound.places)
+            self._metrics.waiting("batch-rows", self._admission.lane.rows)
             if (ready := self._health.ready) is not None:
+                self._metrics.waiting("outbox", ready.relay.waiting)
                 self._metrics.condition(degraded=bool(self._health.without(ready)), breaker=ready.breaker.is_open)
 
     def _count_refused(self) -> None:

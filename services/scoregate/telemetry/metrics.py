@@ -11,6 +11,8 @@ from prometheus_client.values import MutexValue, ValueClass
 from scoregate.telemetry import names
 
 SCORE_BINS = 20
+NO_MODEL = "none"
+"""The model of what a process answers before it has one."""
 WORKER = "features"
 """The name that the worker goes by where services go by theirs."""
 
@@ -22,6 +24,8 @@ class Counts(Protocol):
 
     def degraded(self, view: str, status: str) -> None: ...
 
+    def missing(self, features: Iterable[str]) -> None: ...
+
 
 class NoCounts:
     """Counts nothing: a batch must not look like traffic."""
@@ -32,18 +36,23 @@ class NoCounts:
     def degraded(self, view: str, status: str) -> None:
         pass
 
+    def missing(self, features: Iterable[str]) -> None:
+        pass
+
 
 class Metrics:
     """Every metric of one service and arm. One instance per process: prometheus-client refuses a second series."""
 
     def __init__(self, service: str, arm: str, registry: CollectorRegistry | None = None) -> None:
         kw = {} if registry is None else {"registry": registry}
-        self._service, self._arm = service, arm
-        self._requests = Counter(names.REQUESTS, "Requests answered.", ["service", "route", "status", "arm"], **kw)
+        self._service, self._arm, self._model = service, arm, NO_MODEL
+        self._requests = Counter(
+            names.REQUESTS, "Requests answered.", ["service", "route", "status", "arm", "model"], **kw
+        )
         self._request_seconds = Histogram(
             names.REQUEST_SECONDS,
             "Time to answer a request.",
-            ["service", "route", "arm"],
+            ["service", "route", "arm", "model"],
             buckets=names.LATENCY_BUCKETS_S,
             **kw,
         )
@@ -58,6 +67,9 @@ class Metrics:
             "Views stale or missing, features outside.",
             ["service", "arm", "view", "status"],
             **kw,
+        )
+        self._missing = Counter(
+            names.FEATURES_MISSING, "Decisions without a feature.", ["service", "arm", "feature"], **kw
         )
         stages = Histogram(
             names.STAGE_SECONDS,
@@ -77,6 +89,7 @@ class Metrics:
         self._places = Gauge(names.PLACES, "Requests that may be in flight.", ["service", "arm"], **gauge).labels(
             service, arm
         )
+        self._waiting = Gauge(names.WAITING, "What stands in line.", ["service", "arm", "queue"], **gauge)
         self._loop_lag = Histogram(
             names.LOOP_LAG_SECONDS,
             "How late the event loop is.",
@@ -84,6 +97,11 @@ class Metrics:
             buckets=(*names.LATENCY_BUCKETS_S, 0.5, 1, 2.5),
             **kw,
         ).labels(service, arm)
+        self._labelled = Counter(names.LABELLED, "Labels.", ["service", "model", "bad"], **kw)
+        self._labelled_score = Counter(names.LABELLED_SCORE, "Their scores.", ["service", "model"], **kw)
+        self._label_delay = Histogram(
+            names.LABEL_DELAY_SECONDS, "Until labels.", ["service"], buckets=names.LABEL_BUCKETS_S, **kw
+        ).labels(service)
         self._auth = Counter(names.AUTH_FAILURES, "Refused keys.", ["service", "reason"], **kw)
         self._exported = Counter(names.SPANS_EXPORTED, "Spans exported.", ["service", "arm"], **kw).labels(service, arm)
         self._lost = Counter(names.SPANS_LOST, "Spans lost.", ["service", "arm", "reason"], **kw)
@@ -99,13 +117,13 @@ class Metrics:
             names.BREAKER_OPEN, "1 when the store is left alone.", ["service", "arm"], **latest
         ).labels(service, arm)
         self._model_info = Gauge(
-            names.MODEL_INFO, "What is served.", ["service", "arm", "model", "version", "policy"], **latest
+            names.MODEL_INFO, "What is served.", ["service", "arm", "model", "version", "policy", "plan"], **latest
         )
         self._build_info = Gauge(names.BUILD_INFO, "What runs.", ["version"], **latest)
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        self._requests.labels(self._service, route, str(status), self._arm).inc()
-        self._request_seconds.labels(self._service, route, self._arm).observe(seconds)
+        self._requests.labels(self._service, route, str(status), self._arm, self._model).inc()
+        self._request_seconds.labels(self._service, route, self._arm, self._model).observe(seconds)
 
     def decision(self, model: str, outcome: str, source: str, rung: str, score: float | None) -> None:
         self._decisions.labels(self._service, self._arm, model, outcome, source, rung).inc()
@@ -117,6 +135,10 @@ class Metrics:
     def degraded(self, view: str, status: str) -> None:
         self._degraded.labels(self._service, self._arm, view, status).inc()
 
+    def missing(self, features: Iterable[str]) -> None:
+        for feature in features:
+            self._missing.labels(self._service, self._arm, feature).inc()
+
     def stage(self, span: str, seconds: float) -> None:
         self._stages[span].observe(seconds)
 
@@ -126,9 +148,17 @@ class Metrics:
     def bound(self, places: int) -> None:
         self._places.set(places)
 
+    def waiting(self, queue: str, length: int) -> None:
+        self._waiting.labels(self._service, self._arm, queue).set(length)
+
     def condition(self, *, degraded: bool, breaker: bool) -> None:
         self._degraded_now.set(degraded)
         self._breaker.set(breaker)
+
+    def labelled(self, model: str, score: float, *, is_bad: bool, delay_s: float) -> None:
+        self._labelled.labels(self._service, model, str(is_bad).lower()).inc()
+        self._labelled_score.labels(self._service, model).inc(score)
+        self._label_delay.observe(max(delay_s, 0.0))
 
     def auth_failure(self, reason: str) -> None:
         self._auth.labels(self._service, reason).inc()
@@ -142,8 +172,13 @@ class Metrics:
     def lost(self, reason: str, spans: int) -> None:
         self._lost.labels(self._service, self._arm, reason).inc(spans)
 
-    def serves(self, model: str, version: str, policy: str, build: str) -> None:
-        self._model_info.labels(self._service, self._arm, model, version, policy).set(1)
+    def serves(self, model: str, version: str, policy: str, plan: str, build: str) -> None:
+        """Say what the process serves; requests are counted under its version from then on."""
+        self._model = version
+        # A bin that nothing fell into is a share of 0, and no gap in what compares arms.
+        for score_bin in range(SCORE_BINS):
+            self._score_bins.labels(self._service, self._arm, version, f"{score_bin:02d}")
+        self._model_info.labels(self._service, self._arm, model, version, policy, plan).set(1)
         self._build_info.labels(build).set(1)
 
 

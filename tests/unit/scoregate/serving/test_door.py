@@ -217,6 +217,19 @@ def test_a_label_finds_the_scored_request(house: House) -> None:
     assert [Effect.COUNT, Effect.LABEL] == [event.effect for event in house.sent()]
 
 
+def test_a_label_is_counted_once_against_the_score_that_it_judges(house: House) -> None:
+    """Whether scores mean what they say is one division in a query; sending a label again changes nothing."""
+    _, decided = house.post(SCORE_PATH, toy.EXAMPLE, "score")
+    one = label()
+    house.post(EVENTS_PATH, one)
+    house.post(EVENTS_PATH, one)
+    said = {"service": "toy", "model": toy.artefact().version}
+    counted = house.registry.get_sample_value
+
+    assert 1 == counted("scoregate_labelled_total", {**said, "bad": "true"})
+    assert pytest.approx(decided["score"], abs=1e-6) == counted("scoregate_labelled_score_total", said)
+
+
 def test_a_posted_label_is_joined_to_its_decision_in_what_training_reads(house: House, tmp_path: Path) -> None:
     """Scored here, labelled through the door: of both payments in the twin, the one is known as bad since its label."""
     for payment in ("p1", "p2"):

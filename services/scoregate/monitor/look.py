@@ -1,0 +1,93 @@
+"""The windows that are compared, and when they are reason to train again; pure.
+
+Days and weeks have seasons: an hour on Sunday night is never like the training's whole. So an hour counts as moved as
+far as it is from the reference *and* from the same hour a week before; and a whole week, in which every season is, as
+far as it is from the reference.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Final, Self
+
+from scoregate.errors import ScoregateError
+from scoregate.monitor.tally import FEATURE, OUTCOME, SCORE, Counts, Reference, Tally, psi, total
+
+BUCKET_S: Final = 600
+HOUR_S: Final = 3_600
+WEEK_S: Final = 604_800
+LEAST: Final = 1_000
+"""Decisions in a window: fewer differ by chance alone as much as others by drift."""
+
+HOUR, WEEK = "hour", "week"
+
+
+@dataclass(frozen=True, slots=True)
+class Triggers:
+    """PSI above which a model is to be trained again; a service's `triggers.toml` says what is other for it."""
+
+    score: float = 0.1
+    outcome: float = 0.1
+    feature: float = 0.15
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Read what a service declares.
+
+        Raises:
+            ScoregateError: it is no trigger.
+        """
+        path = folder / "triggers.toml"
+        if not path.exists():
+            return cls()
+        said = tomllib.loads(path.read_text())
+        if unknown := said.keys() - {field.name for field in fields(cls)}:
+            raise ScoregateError(f"{path} declares {', '.join(sorted(unknown))}, which is no trigger")
+        return replace(cls(), **{name: float(value) for name, value in said.items()})
+
+    def bound(self, subject: str) -> float:
+        return {SCORE: self.score, OUTCOME: self.outcome}.get(subject, self.feature)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen at a time. `psi`: window → subject → PSI; a window of too few decisions is not there."""
+
+    at_s: float
+    decisions: Mapping[str, int]
+    psi: Mapping[str, Mapping[str, float]]
+
+    def due(self, triggers: Triggers) -> list[str]:
+        """Say in sentences why the model should be trained again; nothing where it need not be."""
+        return [
+            f"{subject.removeprefix(FEATURE)} of the last {window} has a PSI of {value:.3f}, above {bound:g}"
+            for window, values in self.psi.items()
+            for subject, value in values.items()
+            if value > (bound := triggers.bound(subject))
+        ]
+
+
+def look(reference: Reference, history: Mapping[int, Tally], at_s: float) -> Look:
+    """Compare; `history`: start of each ten minutes → their decisions. Only whole ten minutes count."""
+    end = int(at_s) // BUCKET_S * BUCKET_S
+
+    def window(until: int, length_s: int) -> Tally:
+        starts = range(until - length_s, until, BUCKET_S)
+        return total(reference, [history[start] for start in starts if start in history])
+
+    hour, before, week = window(end, HOUR_S), window(end - WEEK_S, HOUR_S), window(end, WEEK_S)
+    found: dict[str, dict[str, float]] = {}
+    if min(hour.decisions, before.decisions) >= LEAST:
+        against, seasonal = _against(reference.counts, hour), _against(before.counts, hour)
+        found[HOUR] = {subject: min(value, seasonal[subject]) for subject, value in against.items()}
+    is_whole = bool(history) and min(history) <= end - WEEK_S
+    if is_whole and week.decisions >= LEAST:
+        found[WEEK] = _against(reference.counts, week)
+    return Look(end, {HOUR: hour.decisions, WEEK: week.decisions}, found)
+
+
+def _against(expected: Mapping[str, Counts], actual: Tally) -> dict[str, float]:
+    return {subject: psi(expected[subject], counts) for subject, counts in actual.counts.items()}
