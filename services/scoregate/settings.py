@@ -109,6 +109,11 @@ class Settings(TracingSettings):
         gt=0,
         description="Most requests in flight per process; how many it really takes is measured. Above it 503.",
     )
+    queue_ms: float = Field(
+        10.0,
+        gt=0,
+        description="How long a request may wait for those before it; who would wait longer gets 503 at once.",
+    )
     rate_per_s: float = Field(5_000.0, gt=0, description="Requests a second that one key may send to one process.")
     deadline_ms: int = Field(1_000, gt=0, description="Default and longest deadline of a request.")
     batch_deadline_ms: int = Field(4_000, gt=0, description="Default and longest deadline of a batch, or of events.")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from scoregate.errors import KeyInFlight, Overloaded, TooManyRequests
-from scoregate.serving.bound import Bound
+from scoregate.serving.bound import QUEUE_S, Bound
 from scoregate.serving.buckets import Buckets
 from scoregate.serving.lane import Lane
 from scoregate.serving.principal import Principal
@@ -16,8 +16,8 @@ from scoregate.serving.principal import Principal
 class Admission:
     """Bounds of one process. What does not fit is refused at once; only batches stand in line, for their turns."""
 
-    def __init__(self, max_in_flight: int, rate_per_s: float) -> None:
-        self.bound = Bound(max_in_flight)
+    def __init__(self, max_in_flight: int, rate_per_s: float, queue_s: float = QUEUE_S) -> None:
+        self.bound = Bound(max_in_flight, queue_s=queue_s)
         self.lane = Lane()
         self._rate_per_s = rate_per_s
         self._in_flight = self._bodies = 0

@@ -24,8 +24,8 @@ SMOOTHING = 0.2
 class Bound:
     """A bound of at most `most` places."""
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._clock = most, clock
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic, *, queue_s: float = QUEUE_S) -> None:
+        self._most, self._clock, self._queue_s = most, clock, queue_s
         self.places = min(FIRST, most)
         self._calm_s: float | None = None
         self._since_s = clock()
@@ -50,7 +50,7 @@ class Bound:
         elif not self._was_met or self.places <= LEAST:
             self._calm_s += SMOOTHING * (mean_s - self._calm_s)
         if self._was_met:
-            queue_s = max(QUEUE_S, QUEUE_SHARE * self._calm_s)
+            queue_s = max(self._queue_s, QUEUE_SHARE * self._calm_s)
             wanted = self._answers / (now_s - self._since_s) * (self._calm_s + queue_s)
             # Half of the way: one window with a pause in it says little.
             self.places = min(max(round((self.places + wanted) / 2), LEAST), self._most)

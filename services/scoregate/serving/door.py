@@ -70,7 +70,7 @@ class Door:
         settings = Settings()
         metrics = Metrics(self.service, settings.arm)
         health = Health(metrics, arm=settings.arm, drain_s=settings.drain_s)
-        admission = Admission(settings.max_in_flight, settings.rate_per_s)
+        admission = Admission(settings.max_in_flight, settings.rate_per_s, settings.queue_ms / 1000)
         log = EventLog(self.service, settings.arm)
         auth = Authenticator.of(settings, log)
         health.also = auth.without

@@ -43,6 +43,19 @@ def test_a_request_that_is_let_in_waits_little(per_s: float, least_s: float) -> 
     assert min(bound.places / takes_s, per_s) == pytest.approx(per_s, rel=0.1)
 
 
+def test_whoever_would_rather_wait_is_let_in() -> None:
+    """With five times the time to queue, sixty callers find a place who did not before."""
+    places = []
+    for queue_s in (QUEUE_S, 5 * QUEUE_S):
+        server = Server(2_500, 0.003)
+        bound = Bound(256, lambda server=server: server.now_s, queue_s=queue_s)  # type: ignore[misc]
+        server.run(bound, offered=4, seconds=2)
+        server.run(bound, offered=500, seconds=5)
+        places.append(bound.places)
+
+    assert places[0] < 60 < places[1]
+
+
 def test_a_machine_that_becomes_slower_has_fewer_places_and_gets_them_back() -> None:
     """A third of the speed: places go; the speed again: they return."""
     server = Server(2_500, 0.003)
