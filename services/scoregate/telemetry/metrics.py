@@ -46,6 +46,10 @@ class Metrics:
     def __init__(self, service: str, arm: str, registry: CollectorRegistry | None = None) -> None:
         kw = {} if registry is None else {"registry": registry}
         self._service, self._arm, self._model = service, arm, NO_MODEL
+        # Series that were found once: to look one up by its labels costs more than to count in it.
+        self._of_route: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}
+        self._of_decision: dict[tuple[str, ...], Counter] = {}
+        self._of_bin: dict[tuple[str, int], Counter] = {}
         self._requests = Counter(
             names.REQUESTS, "Requests answered.", ["service", "route", "status", "arm", "model"], **kw
         )
@@ -122,15 +126,31 @@ class Metrics:
         self._build_info = Gauge(names.BUILD_INFO, "What runs.", ["version"], **latest)
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        self._requests.labels(self._service, route, str(status), self._arm, self._model).inc()
-        self._request_seconds.labels(self._service, route, self._arm, self._model).observe(seconds)
+        series = self._of_route.get((route, status, self._model))
+        if series is None:
+            series = self._of_route[route, status, self._model] = (
+                self._requests.labels(self._service, route, str(status), self._arm, self._model),
+                self._request_seconds.labels(self._service, route, self._arm, self._model),
+            )
+        series[0].inc()
+        series[1].observe(seconds)
 
     def decision(self, model: str, outcome: str, source: str, rung: str, score: float | None) -> None:
-        self._decisions.labels(self._service, self._arm, model, outcome, source, rung).inc()
+        said = (model, outcome, source, rung)
+        series = self._of_decision.get(said)
+        if series is None:
+            series = self._of_decision[said] = self._decisions.labels(self._service, self._arm, *said)
+        series.inc()
         if score is not None:
-            self._score_bins.labels(
-                self._service, self._arm, model, f"{min(int(score * SCORE_BINS), SCORE_BINS - 1):02d}"
-            ).inc()
+            self._score_bin(model, min(int(score * SCORE_BINS), SCORE_BINS - 1)).inc()
+
+    def _score_bin(self, model: str, number: int) -> Counter:
+        series = self._of_bin.get((model, number))
+        if series is None:
+            series = self._of_bin[model, number] = self._score_bins.labels(
+                self._service, self._arm, model, f"{number:02d}"
+            )
+        return series
 
     def degraded(self, view: str, status: str) -> None:
         self._degraded.labels(self._service, self._arm, view, status).inc()
