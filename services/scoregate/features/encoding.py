@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -182,14 +183,34 @@ def row_key(prefix: bytes, values: tuple[str, ...], project: bytes) -> bytes:
 
 def decode_value(raw: bytes, dtype: str) -> Any:
     """Decode one value; None for null, and for a value of another type than `dtype`, which is as good as absent."""
-    value = Value.FromString(raw)
-    if not value.HasField(dtype):
-        return None
-    found = getattr(value, dtype)
+    return decoder(dtype)(raw)
+
+
+@lru_cache
+def decoder(dtype: str) -> Callable[[bytes], Any]:
+    """Return what `decode_value` does for one type: worked out once, where many values of it are read."""
+    value_of, parse = _reader(dtype), Value.FromString
+
+    def decode_plain(raw: bytes) -> Any:
+        value = parse(raw)
+        return getattr(value, dtype) if value.HasField(dtype) else None
+
+    if value_of is None:
+        return decode_plain
+
+    def decode(raw: bytes) -> Any:
+        value = parse(raw)
+        return value_of(getattr(value, dtype)) if value.HasField(dtype) else None
+
+    return decode
+
+
+def _reader(dtype: str) -> Callable[[Any], Any] | None:
+    """Return what is to be made of a field of this type; None where it is the value itself."""
     if dtype in _TIMES:
-        return [_time(seconds) for seconds in found.val] if dtype.endswith("_list") else _time(found)
+        return (lambda found: [_time(seconds) for seconds in found.val]) if dtype.endswith("_list") else _time
     # A slice is a list at once; `list` would ask for one number after the other.
-    return found.val[:] if dtype.endswith("_list") else found
+    return (lambda found: found.val[:]) if dtype.endswith("_list") else None
 
 
 def _time(seconds: int) -> datetime | None:

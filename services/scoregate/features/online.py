@@ -31,6 +31,11 @@ class _ViewReader:
     at: int
     view: ViewPlan
     first: int
+    decoders: tuple[tuple[str, Callable[[bytes], Any]], ...]
+
+    @classmethod
+    def of(cls, at: int, view: ViewPlan, first: int) -> _ViewReader:
+        return cls(at, view, first, tuple((name, encoding.decoder(dtype)) for name, dtype in view.features))
 
     @property
     def fields(self) -> list[bytes]:
@@ -46,8 +51,8 @@ class _ViewReader:
         version, *cells = raw[self.first + 1 : self.first + 2 + len(self.view.features)]
         try:
             values = {
-                name: None if cell is None else encoding.decode_value(cell, dtype)
-                for (name, dtype), cell in zip(self.view.features, cells, strict=True)
+                name: None if cell is None else decode(cell)
+                for (name, decode), cell in zip(self.decoders, cells, strict=True)
             }
             return StoredRow(values, encoding.decode_timestamp_s(stamp), version.decode() if version else None)
         except (DecodeError, ValueError, OverflowError):
@@ -68,7 +73,7 @@ class _HashReader:
         found: dict[tuple[str, ...], list[_ViewReader]] = {}
         for at, view in enumerate(plan.views):
             before = found.setdefault(view.join_keys, [])
-            before.append(_ViewReader(at, view, sum(len(reader.fields) for reader in before)))
+            before.append(_ViewReader.of(at, view, sum(len(reader.fields) for reader in before)))
         return tuple(
             cls(keys, encoding.key_prefix(keys), tuple(views), tuple(f for view in views for f in view.fields))
             for keys, views in found.items()
