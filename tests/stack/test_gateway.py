@@ -76,7 +76,7 @@ def start_front(home: Path, limits: GatewayLimits, certificate: Certificate | No
     if certificate is not None:
         return front
     eventually(lambda: front.call("/v1/fraud/score").status == 200)
-    eventually(lambda: front.call("/v1/gone/score").status == 503)
+    eventually(lambda: front.call("/v1/gone/events").status == 503)
     return front
 
 
@@ -144,9 +144,10 @@ def test_broken_answer_is_a_problem_once_every_try_broke(front: Front) -> None:
 
 
 def test_service_without_healthy_process_is_a_problem(front: Front) -> None:
-    """When no process of a service is healthy, its requests get 503 with Retry-After; the others go on."""
+    """When no process of a service is there, its requests get 503 or 502 with Retry-After; the others go on."""
 
-    assert_problem(front.call("/v1/gone/score", method="POST", body=b"{}"), 503, "unavailable", retry_after=True)
+    assert_problem(front.call("/v1/gone/events", method="POST", body=b"{}"), 503, "unavailable", retry_after=True)
+    assert_problem(front.call("/v1/gone/score", method="POST", body=b"{}"), 502, "no-answer", retry_after=True)
     assert front.call("/v1/fraud/score").status == 200
 
 
@@ -250,6 +251,21 @@ def test_arm_that_is_not_ready_gets_nothing(front: Front) -> None:
     eventually(lambda: "canary" in front.arms(10))
 
 
+def test_where_no_arm_is_healthy_what_is_there_decides(front: Front) -> None:
+    """A busy process is late to say that it is ready: to score, it is asked all the same; for all else it is 503."""
+
+    gateway.set_weights(front.home, "twin", stable=100, canary=0)
+    eventually(lambda: front.arms(20) == Counter(stable=20))
+    (front.home / "stable.unready").touch()
+    try:
+        eventually(lambda: front.call("/v1/twin/events").status == 503)
+
+        assert Counter(stable=20) == front.arms(20)
+    finally:
+        (front.home / "stable.unready").unlink()
+    eventually(lambda: front.call("/v1/twin/events").status == 200)
+
+
 def test_killed_arm_costs_no_request(front: Front) -> None:
     """A refused connection is tried again, on the other arm."""
 
@@ -300,8 +316,8 @@ def test_arm_without_weight_never_hangs_the_gateway(front: Front) -> None:
             (front.home / flag).unlink()
             time.sleep(0.8)
     try:
-        eventually(lambda: front.call("/v1/twin/score").status == 503)
-        assert_problem(front.call("/v1/twin/score"), 503, "unavailable", retry_after=True)
+        eventually(lambda: front.call("/v1/twin/events").status == 503)
+        assert_problem(front.call("/v1/twin/events"), 503, "unavailable", retry_after=True)
     finally:
         (front.home / "stable.unready").unlink()
 

@@ -42,7 +42,8 @@ def service_config(
             },
             "services": {
                 **_arms(service, ALL, arms, health_interval_s),
-                **_arms(decisions, DECISIONS, arms, health_interval_s),
+                **_arms(decisions, DECISIONS, arms, health_interval_s, otherwise=f"{decisions}-unchecked"),
+                **_unchecked(f"{decisions}-unchecked", DECISIONS, arms),
             },
         },
     }
@@ -66,31 +67,47 @@ def _routers(rule: str, service: str, *, priority: int) -> dict[str, Any]:
     }
 
 
-def _arms(name: str, transport: str, arms: Mapping[str, tuple[int, int]], health_interval_s: float) -> dict[str, Any]:
-    """Share what comes to `name` between the arms: port and weight of each."""
+def _arms(
+    name: str,
+    transport: str,
+    arms: Mapping[str, tuple[int, int]],
+    health_interval_s: float,
+    *,
+    otherwise: str = "unavailable",
+) -> dict[str, Any]:
+    """Share what comes to `name` between the arms, port and weight of each; `otherwise` when none is healthy."""
     if not arms:
         return {name: {"failover": {"service": "unavailable", "fallback": "unavailable"}}}
-    services: dict[str, Any] = {
-        name: {"failover": {"service": f"{name}-arms", "fallback": "unavailable"}},
-        f"{name}-arms": {
-            "weighted": {
-                "healthCheck": {},
-                "services": [{"name": f"{name}-{arm}", "weight": weight} for arm, (_, weight) in arms.items()],
-            }
-        },
-    }
     check = {
         "path": "/readyz",
         "interval": f"{health_interval_s:g}s",
         "unhealthyInterval": f"{health_interval_s / 2:g}s",
         "timeout": f"{health_interval_s:g}s",
     }
-    for arm, (port, _) in arms.items():
-        services[f"{name}-{arm}"] = {
-            "loadBalancer": {
-                "servers": [{"url": f"http://{HOST}:{port}"}],
-                "healthCheck": check,
-                "serversTransport": transport,
-            }
-        }
-    return services
+    return {
+        name: {"failover": {"service": f"{name}-arms", "fallback": otherwise}},
+        f"{name}-arms": _weighted(name, arms, {"healthCheck": {}}),
+        **{f"{name}-{arm}": _server(port, transport, {"healthCheck": check}) for arm, (port, _) in arms.items()},
+    }
+
+
+def _unchecked(name: str, transport: str, arms: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """Share between the arms whatever their health.
+
+    A process that has too much to do is late to say that it is ready, too. If nobody else is there, it is still the one
+    that decides what it can and refuses the rest in time; taken out, it would do neither.
+    """
+    if not arms:
+        return {}
+    servers = {f"{name}-{arm}": _server(port, transport, {}) for arm, (port, _) in arms.items()}
+    return {name: _weighted(name, arms, {}), **servers}
+
+
+def _weighted(name: str, arms: Mapping[str, tuple[int, int]], more: dict[str, Any]) -> dict[str, Any]:
+    shares = [{"name": f"{name}-{arm}", "weight": weight} for arm, (_, weight) in arms.items()]
+    return {"weighted": {**more, "services": shares}}
+
+
+def _server(port: int, transport: str, more: dict[str, Any]) -> dict[str, Any]:
+    url = f"http://{HOST}:{port}"
+    return {"loadBalancer": {"servers": [{"url": url}], "serversTransport": transport, **more}}
