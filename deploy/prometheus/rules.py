@@ -22,7 +22,7 @@ Google's "The Site Reliability Workbook", chapter 5."""
 WINDOWS: Final = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 
 PSI_SMALL: Final = 0.1
-PSI_MIDDLE: Final = 0.15
+PSI_MIDDLE: Final = 0.12
 PSI_LARGE: Final = 0.25
 """Siddiqi's bounds (2006): above the first something moves, above the last it has moved; one that has moved just now
 fills only a part of its window yet, and is between them."""

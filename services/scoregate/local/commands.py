@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -18,12 +19,15 @@ from scoregate.local import StackError
 from scoregate.local.state import run_dir
 from scoregate.settings import Settings, unknown_variables
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 WIDTH = 120
 INTERRUPTED = 130
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `up`, `down`, `status`, `restart`, `chaos` and `trace`."""
+    """Add `up`, `down`, `status`, `restart`, `chaos`, `trace` and `top`."""
     up = subparsers.add_parser("up", help="start the stack on this machine and wait until it is ready")
     down = subparsers.add_parser("down", help="stop what `up` started; the state stays")
     status = subparsers.add_parser("status", help="say what runs, and how it is")
@@ -35,7 +39,18 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     chaos.add_argument("--seconds", type=float, default=60.0, help="after which all is well again (%(default)g)")
     trace = subparsers.add_parser("trace", help="draw a recent trace; the last decision's if none is named")
     trace.add_argument("id", nargs="?", help="of a trace, or of a decision")
-    commands = {"up": up, "down": down, "status": status, "restart": restart, "chaos": chaos, "trace": trace}
+    top = subparsers.add_parser("top", help="rates, times and outcomes of every process, live")
+    top.add_argument("--every", type=float, default=2.0, help="seconds (%(default)g)")
+    top.add_argument("--once", action="store_true", help="show once, as where nobody looks at a terminal")
+    commands = {
+        "up": up,
+        "top": top,
+        "down": down,
+        "status": status,
+        "restart": restart,
+        "chaos": chaos,
+        "trace": trace,
+    }
     for name, parser in commands.items():
         parser.set_defaults(run=_runner(name))
 
@@ -100,12 +115,19 @@ def _dispatch(name: str, settings: Settings, arguments: argparse.Namespace) -> i
             from scoregate.local.chaos import chaos
 
             return chaos(settings, console, arguments.service, arguments.fault, arguments.seconds)
-        case "trace":
-            from scoregate.local.trace import trace
-
-            return trace(settings, console, arguments.id)
         case _:
-            raise StackError(f"There is no command {name}.")
+            return _look(name, settings, console, arguments)
+
+
+def _look(name: str, settings: Settings, console: Console, arguments: argparse.Namespace) -> int:
+    """Run a command that changes nothing."""
+    if name == "top":
+        from scoregate.local.top import top
+
+        return top(settings, console, arguments.every, once=arguments.once)
+    from scoregate.local.trace import trace
+
+    return trace(settings, console, arguments.id)
 
 
 @contextlib.contextmanager

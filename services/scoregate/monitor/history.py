@@ -22,7 +22,7 @@ from scoregate.settings import Settings
 SETTLED_S: Final = 5.0
 """Decisions of several writers become durable a little out of order: the newest are left for the next look."""
 PAGE: Final = 2_000
-KEPT_S: Final = 2 * WEEK_S + 3_600
+KEPT_S: Final = 2 * WEEK_S + 3_600 + BUCKET_S
 
 
 class History:

@@ -1,8 +1,8 @@
 """The windows that are compared, and when they are reason to train again; pure.
 
-Days and weeks have seasons: an hour on Sunday night is never like the training's whole. So an hour counts as moved as
-far as it is from the reference *and* from the same hour a week before; and a whole week, in which every season is, as
-far as it is from the reference.
+Days and weeks have seasons: an hour on Sunday night is never like the training's whole. So an hour has moved as far as
+it is from the same hour of the week before, or of the one before that, whichever is nearer: what was odd last week is
+not odd now. A whole week, in which every season is, is compared with the reference.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Triggers:
 
     score: float = 0.1
     outcome: float = 0.1
-    feature: float = 0.15
+    feature: float = 0.12
 
     @classmethod
     def of(cls, folder: Path) -> Self:
@@ -78,11 +78,12 @@ def look(reference: Reference, history: Mapping[int, Tally], at_s: float) -> Loo
         starts = range(until - length_s, until, BUCKET_S)
         return total(reference, [history[start] for start in starts if start in history])
 
-    hour, before, week = window(end, HOUR_S), window(end - WEEK_S, HOUR_S), window(end, WEEK_S)
+    hour, week = window(end, HOUR_S), window(end, WEEK_S)
+    earlier = [before for weeks in (1, 2) if (before := window(end - weeks * WEEK_S, HOUR_S)).decisions >= LEAST]
     found: dict[str, dict[str, float]] = {}
-    if min(hour.decisions, before.decisions) >= LEAST:
-        against, seasonal = _against(reference.counts, hour), _against(before.counts, hour)
-        found[HOUR] = {subject: min(value, seasonal[subject]) for subject, value in against.items()}
+    if hour.decisions >= LEAST and earlier:
+        against = [_against(before.counts, hour) for before in earlier]
+        found[HOUR] = {subject: min(values[subject] for values in against) for subject in hour.counts}
     is_whole = bool(history) and min(history) <= end - WEEK_S
     if is_whole and week.decisions >= LEAST:
         found[WEEK] = _against(reference.counts, week)

@@ -48,8 +48,8 @@ def of(share: float, decisions: int = 1_000) -> Tally:
 
 
 def weeks(share_at: Callable[[int], float]) -> dict[int, Tally]:
-    """Two weeks of decisions, the share of high scores by the seconds that are left."""
-    starts = range(NOW_S - 2 * WEEK_S, NOW_S, BUCKET_S)
+    """Two weeks and an hour of decisions, the share of high scores by the seconds that are left."""
+    starts = range(NOW_S - 2 * WEEK_S - HOUR_S, NOW_S, BUCKET_S)
     return {start: of(share_at(NOW_S - start)) for start in starts}
 
 
@@ -81,11 +81,19 @@ def test_a_season_is_no_drift() -> None:
     assert [] == found.due(Triggers())
 
 
+def test_what_was_odd_last_week_is_not_odd_now() -> None:
+    """Back to what the hour always was is no drift either."""
+    found = look(REFERENCE, weeks(lambda left_s: 0.6 if 0 <= left_s - WEEK_S <= HOUR_S else 0.3), NOW_S)
+
+    assert [] == found.due(Triggers())
+
+
 def test_little_is_no_evidence() -> None:
     """A window of few decisions, or a week that is not over, is not compared."""
     few = {start: replace(tally, decisions=1) for start, tally in weeks(lambda _: 0.9).items()}
     young = {start: tally for start, tally in weeks(lambda _: 0.9).items() if start > NOW_S - WEEK_S / 2}
 
+    assert set() == {HOUR} & look(REFERENCE, young, NOW_S).psi.keys()
     assert {WEEK} == look(REFERENCE, few, NOW_S).psi.keys()
     assert {} == look(REFERENCE, young, NOW_S).psi
 
