@@ -52,6 +52,11 @@ def owner(route: dict[str, Any]) -> str:
     return next((m["manager"] for m in route["metadata"].get("managedFields", []) if m["operation"] == "Apply"), "helm")
 
 
+def helms(route: dict[str, Any]) -> dict[str, str]:
+    """The annotations by which Helm knows its own; who applies without them takes them away."""
+    return {k: v for k, v in route["metadata"].get("annotations", {}).items() if k.startswith("meta.helm.sh/")}
+
+
 def wait(canary: str, namespace: str, deadline_s: float) -> bool:
     """Whether the canary became ready in time."""
     while time.monotonic() < deadline_s:
@@ -79,8 +84,10 @@ def main(wait_s: str, canaries: str) -> int:
             continue
         time.sleep(LEARNS_S)
         path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes/{name}"
+        live = api(path)
+        route["metadata"]["annotations"] = helms(live)
         # The route alone is forced: a verb or a person may have changed its weights since.
-        api(f"{path}?fieldManager={owner(api(path))}&force=true", route)
+        api(f"{path}?fieldManager={owner(live)}&force=true", route)
         weights = {ref["name"]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]}
         print(f"{canary} is ready: {weights}", flush=True)
     return 1 if failed else 0

@@ -1,0 +1,55 @@
+"""From nothing to a decision, and what the cluster says of every manifest."""
+
+from __future__ import annotations
+
+import subprocess
+
+from cluster import cluster
+from cluster.cluster import ROOT, Release, get, kubectl
+from stack.running import eventually
+
+
+def test_from_nothing_to_a_decision(release: Release) -> None:
+    """Through the gateway: the model decides about somebody whom the demo told of, with nothing stale or missing."""
+    expected = (200, "model", {"stale": [], "missing": [], "supplied": []})
+
+    def answered() -> tuple[int, str, dict[str, list[str]]]:
+        response = release.post()
+        return response.status_code, response.json().get("source", ""), response.json().get("features", {})
+
+    # On a busy machine the worker may be held up for longer than features stay fresh.
+    eventually(lambda: answered() == expected)
+
+
+def test_helm_test_passes(release: Release) -> None:
+    """`helm test` asks every arm, and has one decide."""
+    said = release.helm("test", "--logs").stdout
+
+    assert 3 == sum(line.startswith("ok   ") for line in said.splitlines()), said
+
+
+def test_the_registry_is_compared(release: Release) -> None:
+    """Nothing is done without: the model was compared with the registry that the Job put into the database."""
+    said = release.sh(
+        "import urllib.request as u; print(u.urlopen('http://127.0.0.1:3000/readyz?verbose').read().decode())",
+        "deployment/scoregate-credit-stable",
+    )
+
+    assert '"degraded": []' in said or '"degraded":[]' in said, said
+
+
+def test_hooks_leave_nothing_behind(release: Release) -> None:
+    """Jobs around the install, and the account of those before it, are gone when they are done."""
+    assert [] == [job["metadata"]["name"] for job in get("jobs")["items"]]
+    assert "" == kubectl("get", "serviceaccount", "scoregate-before", "--ignore-not-found")
+
+
+def test_the_cluster_takes_every_manifest(release: Release) -> None:
+    """No field is unknown to the API or to the custom resources' own schemas, and no pod less than restricted."""
+    rendered = ["--recursive", "--filename", str(ROOT / "k8s" / "rendered")]
+    command = ["kubectl", "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"]
+    done = subprocess.run([*command, *rendered], capture_output=True, text=True, check=False)
+
+    assert 0 == done.returncode, done.stderr
+    assert "PodSecurity" not in done.stderr
+    assert cluster.NAMESPACE in done.stdout
