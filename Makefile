@@ -1,7 +1,7 @@
 # scoregate: `make up` starts everything on this machine, `make test` checks it. Both need only Python and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-containers test-cluster check load fuzz conformance ledger-kills faults overload rolling soak format lock clean
+.PHONY: help up down status test test-containers test-cluster check load fuzz conformance ledger-kills bench faults overload rolling soak format lock clean
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -23,6 +23,7 @@ BODIES   := 1000000
 REQUESTS := 10000
 ROUNDS   := 21
 KEYS     := 0
+SHORT    :=
 TRIALS   := .trials
 
 TESTS := tests/unit tests/contract tests/model tests/service tests/stack tests/chart tests/deploy tests/test_house.py
@@ -69,6 +70,9 @@ load: $(LOAD_READY) ## put load on what `make up` started; USERS, RUN_TIME and L
 ledger-kills: $(DEV_READY) ## faults under load beside what `make up` started: ROUNDS of them, and KEYS sent 50 times at once
 	@$(BIN)/python -m scoregate status >/dev/null || { echo "Not everything runs: \`make up\` first." >&2; exit 1; }
 	$(BIN)/python loadtest/ledger_kills.py --rounds $(ROUNDS) --keys $(KEYS)
+
+bench: $(DEV_READY) ## compare with a tutorial-style service on a stack of its own; needs wrk; SHORT=1 takes a round
+	$(BIN)/python loadtest/bench.py $(if $(SHORT),--short)
 
 fuzz: $(DEV_READY) ## send broken requests to what `make up` started; BODIES is yours to set
 	$(BIN)/python loadtest/fuzz.py --bodies $(BODIES)

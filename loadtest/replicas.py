@@ -55,6 +55,12 @@ class Replica:
             )
 
     @property
+    def pid(self) -> int:
+        """Of the process that was started last."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def is_ready(self) -> bool:
         with suppress(urllib.error.URLError, OSError):
             return urllib.request.urlopen(f"{self.url}/readyz", timeout=1).status == 200  # noqa: S310 - our own

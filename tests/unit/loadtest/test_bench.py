@@ -1,0 +1,65 @@
+"""A benchmark says so when a ratio does not hold, and asks what a service takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loadtest import customers, results
+
+from fraud.contract import EXAMPLE, Request
+
+
+def seen(ours_per_s: float, *, failed: int = 0, kinds: dict[str, int] | None = None) -> dict[str, Any]:
+    """What a run saw in which the tutorial made 300 answers a second, and the empty endpoint 1,000."""
+
+    def rounds(per_s: float, wrong: int = 0) -> list[dict[str, float]]:
+        return [{"per_s": per_s, "failed": wrong, "cpu_us": 1e6 / per_s, "p50_ms": 1, "p99_ms": 2, "p999_ms": 3}]
+
+    return {
+        "load": 0.5,
+        "throughput": {
+            "fraud 16": rounds(ours_per_s, failed),
+            "tutorial 16": rounds(290),
+            "tutorial async 16": rounds(300),
+            "empty 16": rounds(1_000),
+        },
+        "memory": {"fraud": 100.0},
+        "answers": {"fraud": kinds or {"model/fresh/approve": 9}},
+    }
+
+
+def test_what_holds_is_said_and_ends_with_0(tmp_path: Path) -> None:
+    """Ten times the faster of the tutorial's endpoints holds."""
+    assert 0 == results.write(seen(3_000), tmp_path / "RESULTS.md")
+    assert (
+        "| throughput, tutorial's = 1, 16 connections | 10.00 | >= 8 | yes |" in (tmp_path / "RESULTS.md").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (seen(2_000), "| throughput, tutorial's = 1, 16 connections | 6.67 | >= 8 | no |"),
+        (seen(3_000, failed=1), "- 1 answers to fraud 16 connections were errors"),
+        (seen(3_000, kinds={"fallback/rules/step_up": 1}), "- 1 decisions of fraud were made without its model"),
+    ],
+)
+def test_what_does_not_hold_is_said_and_ends_with_1(said: dict[str, Any], line: str, tmp_path: Path) -> None:
+    """Too slow, an error, or a decision without the model: the run is red, and says why."""
+    assert 1 == results.write(said, tmp_path / "RESULTS.md")
+    assert line in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_a_drawn_body_is_a_request_once_it_has_an_id() -> None:
+    """The generator adds an id and two characters; what comes of it the service takes."""
+    paid = {name: value for name, value in EXAMPLE.items() if name != "transaction_id"}
+    who = customers.customers([paid], 50)
+    drawn = [Request.model_validate_json(line + b'id-7"}') for line in customers.by_zipf(who, 2_000)]
+    counts = [sum(one.account_id == each.request["account_id"] for one in drawn) for each in who]
+
+    assert {one.request["device_id"] for one in who} >= {one.device_id for one in drawn}
+    assert 50 == len({json.dumps(one.request) for one in who})
+    assert max(counts) > 5 * sorted(counts)[25]
