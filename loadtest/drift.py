@@ -9,7 +9,7 @@ of deploy/prometheus, its `for` counted. The exit code is 1 when
 
   false   an alert fires in the days without drift
   late    one drifts, and no alert fires within an hour
-  weak    the seasons are too weak to show anything: no hour's score was above the bound against the reference
+  weak    the seasons are too weak to show anything: nothing was above its bound against the reference
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Result:
     @property
     def holds(self) -> bool:
         within = all(after is not None and after * 60 <= SOON_S for after in self.fired_after_min.values())
-        return not self.false_alarms and within and self.season_psi_of_an_hour > Triggers().score
+        return not self.false_alarms and within and self.season_psi_of_an_hour > Triggers().feature
 
 
 class Generator:
@@ -118,9 +118,8 @@ def rehearse(service: str, settings: Settings, arguments: argparse.Namespace) ->
                 largest = result.largest_without_drift
                 largest[_kind(subject)] = max(largest.get(_kind(subject), 0.0), value)
         hour = _until(history, at)[at - BUCKET_S]
-        result.season_psi_of_an_hour = max(
-            result.season_psi_of_an_hour, psi(reference.counts[SCORE], hour.counts[SCORE])
-        )
+        season = max(psi(reference.counts[subject], counts) for subject, counts in hour.counts.items())
+        result.season_psi_of_an_hour = max(result.season_psi_of_an_hour, season)
     for subject, drifted in _drifts(reference, arguments.psi):
         generator.drifting = {subject: drifted}
         result.fired_after_min[subject] = _fires(reference, dict(history), generator, drift_at, triggers)
