@@ -11,7 +11,7 @@ from stack.running import eventually
 
 def test_from_nothing_to_a_decision(release: Release) -> None:
     """Through the gateway: the model decides about somebody whom the demo told of, with nothing stale or missing."""
-    expected = (200, "model", {"stale": [], "missing": [], "supplied": []})
+    expected = (200, "model", {"stale": [], "missing": [], "supplied": [], "outside": []})
 
     def answered() -> tuple[int, str, dict[str, list[str]]]:
         response = release.post()

@@ -21,7 +21,7 @@ LARGEST_MB = 450
 
 def test_the_service_scores_on_fresh_features(service: engine.Service) -> None:
     """From the published port to the store in the other container: the model answers, nothing stale or missing."""
-    expected = (200, "model", {"stale": [], "missing": [], "supplied": []})
+    expected = (200, "model", {"stale": [], "missing": [], "supplied": [], "outside": []})
 
     def answered() -> tuple[int, str, dict[str, list[str]]]:
         response = service.post(service.fresh())

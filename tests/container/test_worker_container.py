@@ -17,7 +17,7 @@ from stack.running import eventually
 LARGEST_MB = 450
 REBUILD_S = 300.0
 """More than a lost store takes to be filled on a busy machine."""
-FRESH: dict[str, list[str]] = {"stale": [], "missing": [], "supplied": []}
+FRESH: dict[str, list[str]] = {"stale": [], "missing": [], "supplied": [], "outside": []}
 READ = "import sys, urllib.request as u; print(u.urlopen('http://127.0.0.1:3001' + sys.argv[1]).read().decode())"
 ASK = f'python -c "{READ}" /readyz 2>/dev/null'
 

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 import otlp
+from conftest import free_ports
 from scoregate.telemetry import context, names
 from scoregate.telemetry.export import FAILED_PER_S, LIMIT, QUEUE, REFUSED, OtlpExport, exporter
 from scoregate.telemetry.tracing import MOST_STAGES, RequestTrace, Tracing
 from scoregate.tracing_settings import Queue, TracingSettings
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{:02x}"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Counts:
@@ -80,7 +81,7 @@ def request(tracing: Tracing, status: int, traceparent: str | None = None, **sai
 def test_what_fails_leaves_although_sampling_left_it_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors and fallbacks are exported under the caller's trace id with all their stages; what went well is not."""
     counts = Counts()
-    with otlp.endpoint(tmp_path, 0) as spans, export(spans.endpoint, counts, monkeypatch) as out:
+    with otlp.endpoint(tmp_path, *free_ports(1)) as spans, export(spans.endpoint, counts, monkeypatch) as out:
         tracing = Tracing(keepers=(out,), ratio=0.0)
         well = request(tracing, 200)
         failed = request(tracing, 503)
