@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import threading
 import time
@@ -162,7 +163,18 @@ def endpoint(folder: Path, port: int) -> Iterator[Spans]:
     with (folder / "collector.log").open("wb") as log:
         process = subprocess.Popen([program, "--config", str(config)], stdout=log, stderr=log)
     try:
+        _wait_for(port)
         yield _Collector(f"http://127.0.0.1:{port}", file)
     finally:
         process.terminate()
         process.wait(10)
+
+
+def _wait_for(port: int) -> None:
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s:
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError("the Collector does not listen")
