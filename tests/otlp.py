@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
+
+from stack.running import eventually, listening
 
 
 @dataclass(frozen=True)
@@ -163,18 +164,8 @@ def endpoint(folder: Path, port: int) -> Iterator[Spans]:
     with (folder / "collector.log").open("wb") as log:
         process = subprocess.Popen([program, "--config", str(config)], stdout=log, stderr=log)
     try:
-        _wait_for(port)
+        eventually(lambda: listening(port))
         yield _Collector(f"http://127.0.0.1:{port}", file)
     finally:
         process.terminate()
         process.wait(10)
-
-
-def _wait_for(port: int) -> None:
-    until_s = time.monotonic() + 60
-    while time.monotonic() < until_s:
-        with socket.socket() as one:
-            if one.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise TimeoutError("the Collector does not listen")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from scoregate.telemetry import context, names
 from scoregate.telemetry.export import FAILED_PER_S, LIMIT, QUEUE, REFUSED, OtlpExport, exporter
 from scoregate.telemetry.tracing import MOST_STAGES, RequestTrace, Tracing
 from scoregate.tracing_settings import Queue, TracingSettings
+from stack.running import eventually
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{:02x}"
-PATIENCE_S = 60.0
 
 
 class Counts:
@@ -56,13 +56,6 @@ def export(endpoint: str, counts: Counts, monkeypatch: pytest.MonkeyPatch, **que
     out = OtlpExport({"service.name": "toy"}, exporter("http/protobuf"), counts, limits, {"db.system.name": "redis"})
     yield out
     out.close()
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    until_s = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < until_s, "it did not come to pass"
-        time.sleep(0.02)
 
 
 def request(tracing: Tracing, status: int, traceparent: str | None = None, **said: str) -> RequestTrace:
