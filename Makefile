@@ -1,7 +1,7 @@
 # scoregate: `make up` starts everything on this machine, `make test` checks it. Both need only Python and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-containers test-cluster check load fuzz conformance ledger-kills bench faults overload rolling soak format lock clean
+.PHONY: help up down status test test-containers test-cluster check generate load fuzz conformance ledger-kills bench faults overload rolling soak format lock clean
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -91,6 +91,11 @@ rolling: $(DEV_READY) ## restart every service under load, in a stack of its own
 
 soak: $(DEV_READY) ## an hour of even load, in a stack of its own: memory and times stay where they are
 	$(BIN)/python loadtest/soak.py --home $(TRIALS)
+
+generate: $(DEV_READY) ## write what is made of something else: rules, dashboards, the chart's schema, manifests
+	$(BIN)/python -m deploy.generate
+	$(BIN)/python helm/generate.py
+	$(BIN)/python k8s/render.py
 
 format: $(DEV_READY) ## bring the code into its format
 	$(BIN)/ruff check --fix --quiet . || true

@@ -15,6 +15,8 @@ from helm.binary import helm  # noqa: E402  the checkout is on sys.path only now
 
 CHART = ROOT / "helm" / "scoregate"
 RENDERED = ROOT / "k8s" / "rendered"
+# What a cluster serves beside Kubernetes and Gateway API, where a case asks for it.
+SERVED = ("monitoring.coreos.com/v1",)
 # No case in it: what differs between two cases must be what they do, so that `diff -r` shows it.
 HEADER = "# Generated from helm/scoregate by k8s/render.py; do not edit.\n"
 SOURCE = re.compile(r"^---\n# Source: scoregate/templates/(\S+)\n", re.MULTILINE)
@@ -34,6 +36,7 @@ def render(case: str) -> dict[str, str]:
     command = [str(helm()), "template", "scoregate", str(CHART), "--namespace=scoregate", "--skip-tests"]
     # Who applies files has no hooks: the routes have their weights, and k8s/README.md says when to apply them.
     command.append("--set=rollout.waitForCanary=false")
+    command.extend(f"--api-versions={served}" for served in SERVED)
     command.append(f"--values={CHART / 'ci' / f'{case}-values.yaml'}")
     parts = SOURCE.split(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     files: dict[str, str] = {}

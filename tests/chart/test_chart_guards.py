@@ -120,6 +120,11 @@ SENTENCES = {
         "services.kyc.settings.project is other, but the worker counts for defaults.settings.project, scoregate: "
         "the features of kyc would be stale. Set it under defaults."
     ),
+    "monitoring.prometheusRule.enabled=true": (
+        "monitoring.prometheusRule.enabled is true, but the cluster does not serve monitoring.coreos.com/v1, "
+        "which comes with Prometheus' operator: install that first; "
+        "where there is no cluster to ask, add --api-versions monitoring.coreos.com/v1."
+    ),
     "demo.enabled=true": (
         "demo.enabled is true, but demo.existingSecret is empty, and without a key nothing can be told: "
         "name a Secret that holds a raw key in demo.key."
