@@ -46,6 +46,9 @@ class Settings(TracingSettings):
     )
     project: str = Field("scoregate", description="Feast project, part of every online key.")
     arm: str = Field("stable", description="`stable` or `canary`; said in answers, ledger and metrics.")
+    arm_file: Path | None = Field(
+        None, description="File that says the arm in place of `arm`, and may say another one later: a label of the pod."
+    )
     mlflow_url: str | None = Field(None, description="MLflow's runs and versions; default sqlite:///<home>/mlflow.db.")
     store_url: str = Field("redis://127.0.0.1:6390/0", description="Online store, Valkey or Redis.")
     store_timeout_ms: float = Field(50.0, gt=0, description="Longest wait for one round trip to the online store.")

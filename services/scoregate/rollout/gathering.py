@@ -105,9 +105,9 @@ def readings(settings: Settings, service: str) -> dict[str, Reading]:
 
 
 def outcomes_of(settings: Settings, service: str) -> tuple[str, ...]:
-    """Return the names of a service's outcomes by its champion's policy, mildest first, or by the service's own."""
+    """Return the names of a service's outcomes by the served model's policy, mildest first, or by the service's own."""
     try:
-        policy = champion(settings.models(service)) / "policy.toml"
+        policy = (settings.model_dir or champion(settings.models(service))) / "policy.toml"
     except ArtefactCorrupt:
         policy = catalog.ROOT / service / "policy.toml"
     text = policy.read_text()

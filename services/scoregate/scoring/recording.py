@@ -41,7 +41,7 @@ class Recorder:
         clock: Clock,
     ) -> None:
         self._decider, self._ledger, self._hashed = decider, ledger, hashed
-        self._metrics, self._arm, self._clock = metrics, arm, clock
+        self._metrics, self.arm, self._clock = metrics, arm, clock
         self._drawn = Randomness()
         self._artefact = decider.artefact
         self._alert: Callable[[ScoreRequest, FeatureRow, KeyedHash, float], Alert | None] = getattr(
@@ -132,13 +132,13 @@ class Recorder:
                 judged,
                 decision_id=decision_id,
                 alert=None if alert is None else alert.as_json(),
-                arm=self._arm,
+                arm=self.arm,
                 decided_at=decided_at,
             ),
             model_digest=self._artefact.digest,
             policy_digest=self._policy_digest,
             feature_digest=self._feature_digest,
-            arm=self._arm,
+            arm=self.arm,
             trace_id=asked.trace.trace_id,
             event_at=seen.at_s,
             decided_at=decided_at,

@@ -41,6 +41,10 @@ class Scorer:
         self._reader = RequestReader(artefact.signature.plan, code, source, hashed)
         self._recorder = Recorder(self._decider, code, ledger, hashed, metrics, arm=arm, clock=clock)
 
+    def become(self, arm: str) -> None:
+        """Decide as another arm from now on."""
+        self._recorder.arm = arm
+
     @property
     def policy(self) -> Policy:
         return self._decider.policy

@@ -25,6 +25,7 @@ from scoregate.errors import (
 from scoregate.scoring import FeatureCode
 from scoregate.serving.admission import Admission
 from scoregate.serving.answering import Answering
+from scoregate.serving.arm import arm_of
 from scoregate.serving.auth import Authenticator
 from scoregate.serving.batching import Batching
 from scoregate.serving.describing import Describing
@@ -68,6 +69,7 @@ class Door:
     async def start(self) -> None:
         """Read the settings and begin to get ready; the listener answers meanwhile, with 503."""
         settings = Settings()
+        settings = settings.model_copy(update={"arm": arm_of(settings, settings.arm)})
         metrics = Metrics(self.service, settings.arm)
         health = Health(metrics, arm=settings.arm, drain_s=settings.drain_s)
         admission = Admission(settings.max_in_flight, settings.rate_per_s, settings.queue_ms / 1000)
@@ -88,7 +90,7 @@ class Door:
         self._batching = Batching(gate, self._answering)
         self._posting = Posting(gate)
         self.shedding = Shedding(self.service, gate.admission)
-        self._pulse = Pulse(gate.health, gate.admission, gate.metrics)
+        self._pulse = Pulse(gate.health, gate.admission, gate.metrics, self.follow)
         self._describing = Describing(gate, document(self.service, self._contract, self._events))
         self._routes = Routes(self._all_routes())
 
@@ -104,6 +106,14 @@ class Door:
             intake = Intake(self.service, self._events, *parts)
             self._answering.intake = self._posting.intake = intake
         self._gate.health.open(ready)
+
+    def follow(self) -> None:
+        """Be of the arm that the process is said to be of now."""
+        health = self._gate.health
+        if (arm := arm_of(self._gate.settings, health.arm)) != health.arm:
+            health.become(arm)
+            self._log.become(arm)
+            self._log.event("arm.changed")
 
     async def stop(self) -> None:
         """Finish what is in flight, then let go of everything."""
@@ -238,7 +248,7 @@ class Door:
             "server.port": port or 0,
             names.ATTR_FLAG: self.service,
             names.ATTR_FLAG_PROVIDER: "scoregate",
-            names.ATTR_ARM: self._gate.settings.arm,
+            names.ATTR_ARM: self._gate.health.arm,
         }
 
 

@@ -20,13 +20,14 @@ class Health:
     """Liveness never looks at a dependency; readiness only at what makes every rung of the ladder impossible."""
 
     def __init__(self, metrics: Metrics, *, arm: str, drain_s: float) -> None:
-        self._metrics, self._arm, self._drain_s = metrics, arm, drain_s
+        self.arm = arm
+        self._metrics, self._drain_s = metrics, drain_s
         self._ready: Ready | None = None
         self._why_not: ScoregateError = Starting("The service is starting")
         self._draining = False
         self.also: Callable[[], list[str]] = list
         """What the process does without besides what `Ready` knows of, in sentences."""
-        metrics.ready.set(0)
+        metrics.is_ready(False)
 
     def refuse(self, why: ScoregateError) -> None:
         """Say why the process is not ready, or will never be."""
@@ -34,7 +35,16 @@ class Health:
 
     def open(self, ready: Ready) -> None:
         self._ready = ready
-        self._metrics.ready.set(1)
+        # The arm may have changed while the scorer was made.
+        ready.scorer.become(self.arm)
+        self._metrics.is_ready(True)
+
+    def become(self, arm: str) -> None:
+        """Be of another arm from now on, in what is counted, decided and said."""
+        self.arm = arm
+        self._metrics.become(arm, ready=self._ready is not None and not self._draining)
+        if self._ready is not None:
+            self._ready.scorer.become(arm)
 
     @property
     def ready(self) -> Ready | None:
@@ -66,7 +76,7 @@ class Health:
             if self._draining:
                 return
             self._draining = True
-            self._metrics.ready.set(0)
+            self._metrics.is_ready(False)
             if callable(previous):
                 loop.call_soon_threadsafe(loop.call_later, self._drain_s, previous, signum, None)
 
@@ -96,5 +106,5 @@ class Health:
             "model": ready.artefact.signature.feature_service,
             "version": ready.artefact.version,
             "feature_plan": ready.artefact.signature.plan.digest,
-            "arm": self._arm,
+            "arm": self.arm,
         }

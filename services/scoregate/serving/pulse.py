@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from scoregate.errors import Overloaded
 from scoregate.serving.admission import Admission
@@ -14,10 +15,10 @@ BEAT_S = 0.1
 
 
 class Pulse:
-    """Beats while the process lives. A late beat is what every request that came meanwhile has waited."""
+    """Beats while the process lives, and calls `follow`. A late beat is what every request meanwhile has waited."""
 
-    def __init__(self, health: Health, admission: Admission, metrics: Metrics) -> None:
-        self._health, self._admission, self._metrics = health, admission, metrics
+    def __init__(self, health: Health, admission: Admission, metrics: Metrics, follow: Callable[[], None]) -> None:
+        self._health, self._admission, self._metrics, self._follow = health, admission, metrics, follow
 
     def start(self) -> None:
         self._beating = asyncio.create_task(self._beat())
@@ -30,6 +31,7 @@ class Pulse:
             due_s = time.monotonic() + BEAT_S
             await asyncio.sleep(BEAT_S)
             self._metrics.loop_lag(max(time.monotonic() - due_s, 0.0))
+            self._follow()
             self._count_refused()
             self._metrics.bound(self._admission.bound.places)
             self._metrics.waiting("batch-rows", self._admission.lane.rows)

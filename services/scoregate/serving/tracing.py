@@ -21,7 +21,9 @@ def make_tracing(service: str, settings: Settings, metrics: Metrics) -> Tracing:
     if settings.otlp_url is not None:
         settings.lend()
         make = exporter(settings.otlp_protocol)
-        keepers.append(OtlpExport(resource(service, settings.arm), make, metrics, queue(), store))
+        keepers.append(
+            OtlpExport(resource(service, None if settings.arm_file else settings.arm), make, metrics, queue(), store)
+        )
     if settings.recent_traces:
         file = TraceFile(settings.home / "run" / "traces", f"{service}-{settings.arm}")
         keepers.append(Recent(service, file, store))
@@ -30,14 +32,14 @@ def make_tracing(service: str, settings: Settings, metrics: Metrics) -> Tracing:
     )
 
 
-def resource(service: str, arm: str) -> dict[str, Value]:
-    """Say which process it is."""
-    return {
+def resource(service: str, arm: str | None) -> dict[str, Value]:
+    """Say which process it is; its arm only if that never changes. Spans say theirs in any case."""
+    fixed: dict[str, Value] = {"scoregate.arm": arm} if arm else {}
+    return fixed | {
         "service.name": service,
         "service.namespace": "scoregate",
         "service.version": __version__,
         "service.instance.id": secrets.token_hex(8),
-        "scoregate.arm": arm,
     }
 
 

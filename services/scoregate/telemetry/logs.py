@@ -18,6 +18,10 @@ class EventLog:
         self._fixed = {"service": service, "arm": arm}
         self._stream = stream or sys.stderr
 
+    def become(self, arm: str) -> None:
+        """Say another arm from now on."""
+        self._fixed = {**self._fixed, "arm": arm}
+
     def event(self, name: str, **fields: str | float | None) -> None:
         """Write one line; a full disk or a closed pipe must not fail a request."""
         line = {"time": round(time.time(), 6), "event": name, **self._fixed, **fields}

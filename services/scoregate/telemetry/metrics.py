@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -45,11 +46,7 @@ class Metrics:
 
     def __init__(self, service: str, arm: str, registry: CollectorRegistry | None = None) -> None:
         kw = {} if registry is None else {"registry": registry}
-        self._service, self._arm, self._model = service, arm, NO_MODEL
-        # Series that were found once: to look one up by its labels costs more than to count in it.
-        self._of_route: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}
-        self._of_decision: dict[tuple[str, ...], Counter] = {}
-        self._of_bin: dict[tuple[str, int], Counter] = {}
+        self._service, self._model = service, NO_MODEL
         self._requests = Counter(
             names.REQUESTS, "Requests answered.", ["service", "route", "status", "arm", "model"], **kw
         )
@@ -75,55 +72,76 @@ class Metrics:
         self._missing = Counter(
             names.FEATURES_MISSING, "Decisions without a feature.", ["service", "arm", "feature"], **kw
         )
-        stages = Histogram(
+        self._stage_seconds = Histogram(
             names.STAGE_SECONDS,
             "Time in one stage of a decision.",
             ["service", "stage", "arm"],
             buckets=names.LATENCY_BUCKETS_S,
             **kw,
         )
-        self._stages = {
-            span: stages.labels(service, span, arm)
-            for span in (names.SPAN_FEATURES, names.SPAN_STORE, names.SPAN_MODEL, names.SPAN_POLICY, names.SPAN_LEDGER)
-        }
         gauge = {"multiprocess_mode": "livesum", **kw}
-        self.in_flight = Gauge(names.IN_FLIGHT, "Requests being worked on.", ["service", "arm"], **gauge).labels(
-            service, arm
-        )
-        self._places = Gauge(names.PLACES, "Requests that may be in flight.", ["service", "arm"], **gauge).labels(
-            service, arm
-        )
+        self._all_in_flight = Gauge(names.IN_FLIGHT, "Requests being worked on.", ["service", "arm"], **gauge)
+        self._all_places = Gauge(names.PLACES, "Requests that may be in flight.", ["service", "arm"], **gauge)
         self._waiting = Gauge(names.WAITING, "What stands in line.", ["service", "arm", "queue"], **gauge)
-        self._loop_lag = Histogram(
+        self._loop_lags = Histogram(
             names.LOOP_LAG_SECONDS,
             "How late the event loop is.",
             ["service", "arm"],
             buckets=(*names.LATENCY_BUCKETS_S, 0.5, 1, 2.5),
             **kw,
-        ).labels(service, arm)
+        )
         self._labelled = Counter(names.LABELLED, "Labels.", ["service", "model", "bad"], **kw)
         self._labelled_score = Counter(names.LABELLED_SCORE, "Their scores.", ["service", "model"], **kw)
         self._label_delay = Histogram(
             names.LABEL_DELAY_SECONDS, "Until labels.", ["service"], buckets=names.LABEL_BUCKETS_S, **kw
         ).labels(service)
         self._auth = Counter(names.AUTH_FAILURES, "Refused keys.", ["service", "reason"], **kw)
-        self._exported = Counter(names.SPANS_EXPORTED, "Spans exported.", ["service", "arm"], **kw).labels(service, arm)
+        self._all_exported = Counter(names.SPANS_EXPORTED, "Spans exported.", ["service", "arm"], **kw)
         self._lost = Counter(names.SPANS_LOST, "Spans lost.", ["service", "arm", "reason"], **kw)
         self._shed = Counter(names.SHED, "Requests refused before work was done.", ["service", "reason"], **kw)
         latest = {"multiprocess_mode": "mostrecent", **kw}
-        self.ready = Gauge(names.READY, "1 when the process is ready.", ["service", "arm"], **latest).labels(
-            service, arm
-        )
-        self._degraded_now = Gauge(names.DEGRADED, "1 when degraded.", ["service", "arm"], **latest).labels(
-            service, arm
-        )
-        self._breaker = Gauge(
-            names.BREAKER_OPEN, "1 when the store is left alone.", ["service", "arm"], **latest
-        ).labels(service, arm)
+        self._all_ready = Gauge(names.READY, "1 when the process is ready.", ["service", "arm"], **latest)
+        self._all_degraded = Gauge(names.DEGRADED, "1 when degraded.", ["service", "arm"], **latest)
+        self._breakers = Gauge(names.BREAKER_OPEN, "1 when the store is left alone.", ["service", "arm"], **latest)
         self._model_info = Gauge(
             names.MODEL_INFO, "What is served.", ["service", "arm", "model", "version", "policy", "plan"], **latest
         )
         self._build_info = Gauge(names.BUILD_INFO, "What runs.", ["version"], **latest)
+        self._waits: set[str] = set()
+        self._info: tuple[str, ...] = ()
+        self._bind(arm)
+
+    def _bind(self, arm: str) -> None:
+        """Find the series of an arm that are always the same; those of a label more are found when they are needed."""
+        self._arm, of = arm, (self._service, arm)
+        # Series that were found once: to look one up by its labels costs more than to count in it.
+        self._of_route: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}
+        self._of_decision: dict[tuple[str, ...], Counter] = {}
+        self._of_bin: dict[tuple[str, int], Counter] = {}
+        spans = (names.SPAN_FEATURES, names.SPAN_STORE, names.SPAN_MODEL, names.SPAN_POLICY, names.SPAN_LEDGER)
+        self._stages = {span: self._stage_seconds.labels(self._service, span, arm) for span in spans}
+        self.in_flight, self._places = self._all_in_flight.labels(*of), self._all_places.labels(*of)
+        self._loop_lag, self._exported = self._loop_lags.labels(*of), self._all_exported.labels(*of)
+        self._degraded_now, self._breaker = self._all_degraded.labels(*of), self._breakers.labels(*of)
+        self._ready = self._all_ready.labels(*of)
+
+    def become(self, arm: str, *, ready: bool) -> None:
+        """Count under another arm from now on. Gauges of the one before read 0; whether it is ready nobody knows."""
+        # Several processes share their series by files, where none can be removed.
+        for gauge in (self._places, self._degraded_now, self._breaker):
+            gauge.set(0)
+        for queue in self._waits:
+            self._waiting.labels(self._service, self._arm, queue).set(0)
+        self._ready.set(math.nan)
+        if self._info:
+            self._model_info.labels(self._service, self._arm, *self._info).set(0)
+        self._bind(arm)
+        self.is_ready(ready)
+        if self._info:
+            self._serve(*self._info)
+
+    def is_ready(self, ready: bool) -> None:
+        self._ready.set(ready)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         series = self._of_route.get((route, status, self._model))
@@ -169,6 +187,7 @@ class Metrics:
         self._places.set(places)
 
     def waiting(self, queue: str, length: int) -> None:
+        self._waits.add(queue)
         self._waiting.labels(self._service, self._arm, queue).set(length)
 
     def condition(self, *, degraded: bool, breaker: bool) -> None:
@@ -194,12 +213,15 @@ class Metrics:
 
     def serves(self, model: str, version: str, policy: str, plan: str, build: str) -> None:
         """Say what the process serves; requests are counted under its version from then on."""
-        self._model = version
+        self._model, self._info = version, (model, version, policy, plan)
+        self._serve(*self._info)
+        self._build_info.labels(build).set(1)
+
+    def _serve(self, model: str, version: str, policy: str, plan: str) -> None:
         # A bin that nothing fell into is a share of 0, and no gap in what compares arms.
         for score_bin in range(SCORE_BINS):
             self._score_bins.labels(self._service, self._arm, version, f"{score_bin:02d}")
         self._model_info.labels(self._service, self._arm, model, version, policy, plan).set(1)
-        self._build_info.labels(build).set(1)
 
 
 class EventMetrics:

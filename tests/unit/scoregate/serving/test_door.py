@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ from scoregate.serving.keys import Keys
 from scoregate.serving.startup import Ready
 from scoregate.settings import Settings
 from scoregate.streaming.relay import Relay
+from scoregate.telemetry import names
 from scoregate.telemetry.logs import EventLog
 from scoregate.telemetry.metrics import Metrics
 from scoregate.telemetry.tracing import UNTRACED
@@ -75,7 +77,10 @@ class House:
         for verb in ("score", "events", "read"):
             self.keys[verb] = KeyFile(path).create(verb, [f"toy:{verb}"])
         self.door = door = Door("toy", toy.CONTRACT, cast("Any", toy.CODE), events)
-        settings = Settings(home=folder, max_body_bytes=200_000, max_request_bytes=4_000, rate_per_s=2_000)
+        self.arm_file = folder / "arm"
+        settings = Settings(
+            home=folder, arm_file=self.arm_file, max_body_bytes=200_000, max_request_bytes=4_000, rate_per_s=2_000
+        )
         metrics = Metrics("toy", "stable", self.registry)
         health = Health(metrics, arm="stable", drain_s=0)
         gate = Gate("toy", settings, Authenticator(Keys(path)), admission or Admission(8, 2_000), metrics, health)
@@ -185,6 +190,37 @@ def test_events_have_a_scope_of_their_own(house: House, path: str, body: Callabl
     """Who may score may not post, and the other way round."""
     assert (403, "forbidden") == slug(house.post(path, body(), verb))
     assert [] == house.sent()
+
+
+def test_a_process_is_of_the_arm_that_its_label_says(house: House) -> None:
+    """From a change on decisions, answers and counts are the new arm's; a label that was lost changes nothing."""
+
+    def arm_of_a_decision(payment_id: str) -> tuple[str, str]:
+        _, answer = house.post(SCORE_PATH, {**toy.EXAMPLE, "payment_id": payment_id}, "score")
+        recorded = asyncio.run(house.ledger.find(payment_id))
+        assert recorded
+        return answer["arm"], recorded.entry.arm
+
+    def value(name: str, arm: str) -> float | None:
+        return house.registry.get_sample_value(name, {"service": "toy", "arm": arm})
+
+    before = arm_of_a_decision("p1")
+    house.arm_file.write_text("canary")
+    house.door.follow()
+    after = arm_of_a_decision("p2")
+    house.arm_file.write_text("")
+    house.door.follow()
+    lost = arm_of_a_decision("p3")
+
+    assert (("stable",) * 2, ("canary",) * 2, ("canary",) * 2) == (before, after, lost)
+    assert 1 == value(names.READY, "canary") and math.isnan(value(names.READY, "stable") or 0)
+    counted = {
+        sample.labels["arm"]: sample.value
+        for metric in house.registry.collect()
+        for sample in metric.samples
+        if sample.name == f"{names.DECISIONS}_total"
+    }
+    assert {"stable": 1, "canary": 2} == counted
 
 
 def test_a_scored_request_is_an_event(house: House) -> None:
