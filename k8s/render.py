@@ -16,7 +16,7 @@ from helm.binary import helm  # noqa: E402  the checkout is on sys.path only now
 CHART = ROOT / "helm" / "scoregate"
 RENDERED = ROOT / "k8s" / "rendered"
 # What a cluster serves beside Kubernetes and Gateway API, where a case asks for it.
-SERVED = ("monitoring.coreos.com/v1",)
+SERVED = ("monitoring.coreos.com/v1", "argoproj.io/v1alpha1/Rollout")
 # No case in it: what differs between two cases must be what they do, so that `diff -r` shows it.
 HEADER = "# Generated from helm/scoregate by k8s/render.py; do not edit.\n"
 SOURCE = re.compile(r"^---\n# Source: scoregate/templates/(\S+)\n", re.MULTILINE)

@@ -20,7 +20,7 @@ Manifest = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "scoregate"
 PREFIX = "SCOREGATE_"
-SERVING = {"Deployment", "StatefulSet"}
+SERVING = {"Deployment", "Rollout", "StatefulSet"}
 
 
 def environment(deployment: Manifest, manifests: list[Manifest]) -> dict[str, str]:

@@ -12,9 +12,9 @@ import pytest
 
 Manifest = dict[str, Any]
 GATEWAY_API = "gateway.networking.k8s.io/v1"
-CUSTOM = {GATEWAY_API, "monitoring.coreos.com/v1"}
+CUSTOM = {GATEWAY_API, "argoproj.io/v1alpha1", "monitoring.coreos.com/v1"}
 """What is not Kubernetes' own: `make schemas` asks those who define it."""
-VOLUMES = {"emptyDir", "secret", "configMap", "persistentVolumeClaim", "projected"}
+VOLUMES = {"emptyDir", "downwardAPI", "secret", "configMap", "persistentVolumeClaim", "projected"}
 
 NAME = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "maxLength": 253}
 PORT = {"type": "integer", "minimum": 1, "maximum": 65_535}
@@ -32,7 +32,8 @@ def listed(items: dict[str, Any], most: int) -> dict[str, Any]:
 
 PARENT = closed({"name": NAME, "namespace": NAME, "sectionName": NAME, "port": PORT}, "name")
 WEIGHT = {"type": "integer", "minimum": 0, "maximum": 1_000_000}
-BACKEND = closed({"name": NAME, "port": PORT, "weight": WEIGHT}, "name", "port")
+KIND = {"group": {"const": ""}, "kind": {"const": "Service"}}
+BACKEND = closed({**KIND, "name": NAME, "port": PORT, "weight": WEIGHT}, "name", "port")
 PATH = closed({"type": {"const": "PathPrefix"}, "value": {"type": "string", "pattern": "^/"}}, "type", "value")
 MATCHES = listed(closed({"path": PATH}), 64)
 RULE = closed({"matches": MATCHES, "backendRefs": listed(BACKEND, 16)}, "matches", "backendRefs")
@@ -78,10 +79,18 @@ def pods(manifests: list[Manifest]) -> Iterator[tuple[str, dict[str, Any], dict[
             yield manifest["metadata"]["name"], template["metadata"]["labels"], template["spec"]
 
 
+def replica_sets(manifests: list[Manifest]) -> Iterator[Manifest]:
+    """What Argo Rollouts makes of Rollouts: their pods are for Kubernetes to take."""
+    for manifest in manifests:
+        if manifest["kind"] == "Rollout":
+            spec = {key: manifest["spec"][key] for key in ("selector", "template")}
+            yield {**manifest, "apiVersion": "apps/v1", "kind": "ReplicaSet", "spec": spec}
+
+
 @pytest.mark.parametrize("version", ["1.29", "1.33", "1.37"])
 def test_kubernetes_takes_it(everything: list[Manifest], version: str) -> None:
     """No field is unknown or of the wrong type, from the oldest Kubernetes that the chart names to the newest."""
-    for manifest in everything:
+    for manifest in [*everything, *replica_sets(everything)]:
         if manifest["apiVersion"] not in CUSTOM:
             kubernetes_validate.validate(manifest, version, strict=True)
 

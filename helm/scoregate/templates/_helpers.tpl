@@ -52,6 +52,21 @@ Takes root, name.
 {{- toYaml (dict "arms" $arms) }}
 {{- end }}
 
+{{/*
+The arms of a service that traffic may be sent to, each with a Service, as YAML {arms: […]}. Argo's router wants both
+there at all times; without it all pods are behind stable's, and Argo weighs by their number. Takes root, name.
+*/}}
+{{- define "scoregate.backends" -}}
+{{- $arms := list }}
+{{- range (include "scoregate.arms" . | fromYaml).arms }}
+{{- $arms = append $arms .arm }}
+{{- end }}
+{{- if eq .root.Values.rollout.strategy "argo" }}
+{{- $arms = ternary (list "stable" "canary") (list "stable") (not (empty .root.Values.rollout.argo.plugin)) }}
+{{- end }}
+{{- toYaml (dict "arms" $arms) }}
+{{- end }}
+
 {{/* What selectors match, never to change within a release. Takes root, name, arm or shard (optional: all of them). */}}
 {{- define "scoregate.selector" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
@@ -79,7 +94,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 
-{{/* How an arm's pods are spread, as YAML; of the newest template alone, or an update would count what goes. Takes root, name, arm. */}}
+{{/* How an arm's pods are spread, as YAML; of the newest template alone, or an update would count what goes. Takes root, name, arm (none with Argo). */}}
 {{- define "scoregate.topologySpread" -}}
 {{- $service := include "scoregate.service" . | fromYaml }}
 {{- range $service.topologySpread.keys }}
@@ -89,7 +104,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
   labelSelector:
     matchLabels:
       {{- include "scoregate.selector" $ | nindent 6 }}
-  matchLabelKeys: [pod-template-hash]
+  matchLabelKeys: [{{ ternary "pod-template-hash" "rollouts-pod-template-hash" (not (empty $.arm)) }}]
 {{- end }}
 {{- end }}
 

@@ -23,11 +23,14 @@ spec:
         - path:
             type: PathPrefix
             value: /v1/{{ .name }}
+      # Defaults are written out: what the cluster adds, the next apply would take for a difference.
       backendRefs:
-        {{- range (include "scoregate.arms" . | fromYaml).arms }}
-        - name: {{ include "scoregate.name" $ }}-{{ .arm }}
+        {{- range (include "scoregate.backends" . | fromYaml).arms }}
+        - group: ""
+          kind: Service
+          name: {{ include "scoregate.name" $ }}-{{ . }}
           port: 80
-          {{- if eq .arm "canary" }}
+          {{- if eq . "canary" }}
           weight: {{ $.weight }}
           {{- else }}
           weight: {{ sub 100 (int $.weight) }}
@@ -41,7 +44,7 @@ Service that it waits for, and the route that it writes then. Takes root.
 */}}
 {{- define "scoregate.canaries" -}}
 {{- $canaries := list }}
-{{- if .root.Values.rollout.waitForCanary }}
+{{- if and .root.Values.rollout.waitForCanary (ne .root.Values.rollout.strategy "argo") }}
 {{- range $name, $_ := .root.Values.services }}
 {{- $context := dict "root" $.root "name" $name }}
 {{- $canary := (include "scoregate.service" $context | fromYaml).canary }}
