@@ -69,10 +69,9 @@ class Release:
     def install(self) -> None:
         self._deploy("install", "--wait")
 
-    def upgrade(self, *settings: str, force: bool = False) -> None:
+    def upgrade(self, *settings: str) -> None:
         """Bring the release to values.yaml and these settings, and wait for it."""
-        forced = ["--force-conflicts"] if force else []
-        self._deploy("upgrade", "--wait", *forced, *(f"--set={each}" for each in (*PREPARED, *settings)))
+        self._deploy("upgrade", "--wait", *(f"--set={each}" for each in (*PREPARED, *settings)))
 
     def refused_upgrade(self, *settings: str) -> str:
         """What Helm says when it does not succeed."""

@@ -100,17 +100,14 @@ def test_helm_goes_on_after_somebody_changed_a_weight(healed: Release, way: str)
 
 @pytest.mark.parametrize("way", ["rollback", "upgrade"])
 def test_a_verb_gives_and_takes_and_helm_goes_on(healed: Release, way: str) -> None:
-    """The verb's rollback leaves the canary nobody; conflicts are forced once, and the release is as it was before."""
+    """The verb's rollback leaves the canary nobody; Helm meets no conflict, and the release is as it was before."""
     with load(healed) as seen:
         healed.upgrade(CANARY)
         healed.canary("start", "--weight=60")
         eventually(lambda: seen.arms()["canary"] > 0)
         healed.canary("rollback")
         eventually(lambda: only_stable(seen))
-        if way == "rollback":
-            healed.rollback("--force-conflicts")
-        else:
-            healed.upgrade(force=True)
+        healed.rollback() if way == "rollback" else healed.upgrade()
         more(seen, 20)
 
     assert [] == seen.failed

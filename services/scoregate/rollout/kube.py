@@ -7,7 +7,7 @@ from here only when its pods are ready. Whoever goes back flips the weights befo
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -94,16 +94,30 @@ class KubeRollout:
         return pods.running(found, self.service)
 
     def _write(self, canary: Canary, action: str, verdict: Mapping[str, Any] | None = None) -> None:
-        """Change weights and annotations by one patch; a canary without weight is none any more."""
+        """Change weights and notes by one patch, and give the rules back; a canary without weight is none any more."""
         done = records.action(action, canary, who=self._who, why=self._why, verdict=verdict)
-        for left in reversed(range(TRIES)):
-            found = self._kubectl.route(self._name)
+
+        def changes(found: route.Route) -> route.Patch:
             weights = route.weighed(found, canary.weight_percent)
             if not weights:
                 raise ScoregateError(f"the route {self._name} has no canary")
-            note = route.noted(found, canary if canary.weight_percent else None, done)
+            return [*weights, *route.noted(found, canary if canary.weight_percent else None, done)]
+
+        self._patch(changes)
+        try:
+            self._patch(route.given_back)
+        except ScoregateError as problem:
+            raise ScoregateError(
+                f"The weights are changed, but not given back: the next `helm upgrade` or `helm rollback` needs "
+                f"--force-conflicts ({problem})"
+            ) from None
+
+    def _patch(self, changes: Callable[[route.Route], route.Patch]) -> None:
+        """Change the route as it is; anew if somebody else wrote to it meanwhile."""
+        for left in reversed(range(TRIES)):
+            patch = changes(self._kubectl.route(self._name))
             try:
-                return self._kubectl.patch_route(self._name, [*weights, *note])
+                return self._kubectl.patch_route(self._name, patch) if patch else None
             except ScoregateError:
                 if not left:
                     raise

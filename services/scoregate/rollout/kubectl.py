@@ -11,7 +11,7 @@ from scoregate.errors import ScoregateError
 from scoregate.rollout.route import Patch, Route
 
 FIELD_MANAGER: Final = "scoregate"
-"""Owns the weights from the first verb on; `helm upgrade --force-conflicts` takes them back."""
+"""Owns what verbs note on the route; the rules, which they weigh, are given back to whoever applied them."""
 ROUTES: Final = "httproutes.gateway.networking.k8s.io"
 TIMEOUT_S: Final = 30.0
 
@@ -30,7 +30,7 @@ class Kubectl:
         self._command = [program, *(("--namespace", namespace) if namespace else ())]
 
     def route(self, name: str) -> Route:
-        found: Route = self._json("get", ROUTES, name)
+        found: Route = self._json("get", ROUTES, name, "--show-managed-fields")
         return found
 
     def patch_route(self, name: str, patch: Patch) -> None:

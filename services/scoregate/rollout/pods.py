@@ -42,7 +42,7 @@ def promotion(running: Running, release: str, service: str, namespace: str | Non
     of = f"services.{service}"
     image, _, digest = running.image.partition("@")
     tag = "" if digest else image.rpartition(":")[2]
-    upgrade = f"helm upgrade {release} CHART{f' -n {namespace}' if namespace else ''} --reuse-values --force-conflicts"
+    upgrade = f"helm upgrade {release} CHART{f' -n {namespace}' if namespace else ''} --reuse-values"
     stable = {"image.tag": tag, "image.digest": digest, "model": running.model, "canary.weight": "0"}
     none = {"canary.tag": "", "canary.digest": "", "canary.model": ""}
     return [

@@ -9,6 +9,7 @@ and nothing of it is changed.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -21,6 +22,9 @@ NOTE: Final = "scoregate.dev/canary"
 JOURNAL: Final = "scoregate.dev/journal"
 KEPT: Final = 20
 """Actions; with the evidence of each they stay far below what annotations may hold."""
+
+_SPEC, _RULES = "f:spec", "f:rules"
+"""As `managedFields` names them; the rules are one field, with all weights in it."""
 
 Route = Mapping[str, Any]
 Patch = list[dict[str, Any]]
@@ -95,6 +99,30 @@ def noted(route: Route, canary: Canary | None, done: Mapping[str, Any]) -> Patch
         return [*patch, {"op": "add", "path": _annotation(NOTE), "value": said}]
     gone: Patch = [{"op": "remove", "path": _annotation(NOTE)}] if NOTE in (annotations or {}) else []
     return [*patch, *gone]
+
+
+def given_back(route: Route) -> Patch:
+    """Return what gives the rules to whoever applied the rest of the route, such as Helm, whatever their weights.
+
+    Its next apply then changes what is its own; it would meet a conflict where the rules were whoever's that weighed.
+    What was never applied server-side knows no conflicts, and stays as it is.
+    """
+    owners = copy.deepcopy(route["metadata"].get("managedFields", []))
+    applied = next((each for each in owners if each["operation"] == "Apply" and _SPEC in each["fieldsV1"]), None)
+    if applied is None:
+        return []
+    for each in owners:
+        spec = each["fieldsV1"].get(_SPEC, {})
+        spec.pop(_RULES, None)
+        if not spec:
+            # An empty one would stand for all of the spec.
+            each["fieldsV1"].pop(_SPEC, None)
+    applied["fieldsV1"].setdefault(_SPEC, {})[_RULES] = {}
+    version = route["metadata"]["resourceVersion"]
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+        {"op": "replace", "path": "/metadata/managedFields", "value": [each for each in owners if each["fieldsV1"]]},
+    ]
 
 
 def _annotation(name: str) -> str:

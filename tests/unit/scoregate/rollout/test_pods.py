@@ -65,7 +65,7 @@ def test_helm_first_makes_it_stable_and_then_takes_it_away(image: str, said: str
     assert said in first
     assert "services.fraud.model=fraud-2 --set services.fraud.canary.weight=0" in first
     assert "services.fraud.canary.tag= " in second
-    assert all("-n risk --reuse-values --force-conflicts --wait" in each for each in (first, second))
+    assert all("-n risk --reuse-values --wait" in each for each in (first, second))
 
 
 def test_without_kubectl_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

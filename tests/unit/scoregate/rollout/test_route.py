@@ -36,7 +36,7 @@ def patched(before: route.Route, patch: route.Patch) -> dict[str, Any]:
         match each["op"]:
             case "test":
                 assert each["value"] == at[last]
-            case "add":
+            case "add" | "replace":
                 at[last] = each["value"]
             case "remove":
                 del at[last]
@@ -116,3 +116,39 @@ def test_the_journal_stays_within_what_annotations_hold() -> None:
 
     assert [*range(5, route.KEPT + 5)] == [each["number"] for each in route.journal_of(now)]
     assert len(json.dumps(now["metadata"]["annotations"])) < 262_144
+
+
+def owned(manager: str, operation: str, fields: dict[str, Any]) -> dict[str, Any]:
+    return {"manager": manager, "operation": operation, "fieldsType": "FieldsV1", "fieldsV1": fields}
+
+
+def test_whoever_applied_the_route_gets_its_rules_back() -> None:
+    """Rules are theirs alone, notes stay the verb's, and nobody is left that would own nothing or everything."""
+    notes = {"f:annotations": {f"f:{route.JOURNAL}": {}}}
+    found = chart_route("canary-10")
+    found["metadata"] |= {
+        "resourceVersion": "7",
+        "managedFields": [
+            owned("helm", "Apply", {"f:metadata": {"f:labels": {}}, "f:spec": {"f:parentRefs": {}}}),
+            owned("scoregate", "Update", {"f:metadata": notes, "f:spec": {"f:rules": {}}}),
+            owned("somebody", "Update", {"f:spec": {"f:rules": {}}}),
+            owned("traefik", "Update", {"f:status": {"f:parents": {}}}),
+        ],
+    }
+    after = patched(found, route.given_back(found))
+
+    assert [
+        ("helm", {"f:metadata": {"f:labels": {}}, "f:spec": {"f:parentRefs": {}, "f:rules": {}}}),
+        ("scoregate", {"f:metadata": notes}),
+        ("traefik", {"f:status": {"f:parents": {}}}),
+    ] == [(each["manager"], each["fieldsV1"]) for each in after["metadata"]["managedFields"]]
+    assert found["spec"] == after["spec"]
+
+
+def test_a_route_that_nobody_applied_is_left_alone() -> None:
+    """Who applies on the client's side meets no conflicts."""
+    found = chart_route("canary-10")
+    found["metadata"]["managedFields"] = [owned("helm", "Update", {"f:spec": {"f:rules": {}}})]
+
+    assert [] == route.given_back(found)
+    assert [] == route.given_back(chart_route("canary-10"))
