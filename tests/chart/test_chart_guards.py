@@ -125,6 +125,10 @@ SENTENCES = {
         "which comes with Prometheus' operator: install that first; "
         "where there is no cluster to ask, add --api-versions monitoring.coreos.com/v1."
     ),
+    "monitoring.drift.enabled=true": (
+        "monitoring.drift.enabled is true, but ledger.url.existingSecret is empty: "
+        "it compares the decisions of all pods, so they need one ledger."
+    ),
     "demo.enabled=true": (
         "demo.enabled is true, but demo.existingSecret is empty, and without a key nothing can be told: "
         "name a Secret that holds a raw key in demo.key."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from scoregate.monitor import commands
 
 Manifest = dict[str, Any]
 Helm = Callable[..., subprocess.CompletedProcess[str]]
@@ -21,9 +24,10 @@ def of(manifests: list[Manifest], kind: str) -> list[Manifest]:
 
 
 def chosen(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    """Whether a selector of names and of keys that must be there chooses these labels."""
-    keys = [each["key"] for each in selector.get("matchExpressions", []) if each["operator"] == "Exists"]
-    return selector["matchLabels"].items() <= labels.items() and set(keys) <= set(labels)
+    """Whether a selector of names, and of keys that must be there or be among values, chooses these labels."""
+    asked = [(each["key"], each.get("values")) for each in selector.get("matchExpressions", [])]
+    fits = all(key in labels and labels[key] in (values or [labels[key]]) for key, values in asked)
+    return fits and selector["matchLabels"].items() <= labels.items()
 
 
 def test_nobody_is_told_unasked(manifests: dict[str, list[Manifest]]) -> None:
@@ -59,16 +63,33 @@ def test_every_arm_is_scraped(manifests: dict[str, list[Manifest]]) -> None:
     assert endpoint["honorLabels"]
 
 
-def test_the_worker_is_scraped(manifests: dict[str, list[Manifest]]) -> None:
-    """Its pods alone are chosen, by a port that they have."""
+def test_what_has_no_service_is_scraped(manifests: dict[str, list[Manifest]]) -> None:
+    """The worker and what looks for drift, by a port that they have."""
     (monitor,) = of(manifests["monitored"], "PodMonitor")
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     templates = {m["metadata"]["name"]: m["spec"]["template"] for m in of(manifests["monitored"], "Deployment")}
     found = {n for n, t in templates.items() if chosen(monitor["spec"]["selector"], t["metadata"]["labels"])}
 
-    assert {"scoregate-worker-0"} == found
-    (port,) = templates["scoregate-worker-0"]["spec"]["containers"][0]["ports"]
-    assert port["name"] == endpoint["port"]
+    assert {"scoregate-worker-0", *(f"scoregate-{name}-drift" for name in ("credit", "fraud", "kyc"))} == found
+    for name in found:
+        (port,) = templates[name]["spec"]["containers"][0]["ports"]
+        assert port["name"] == endpoint["port"]
+    assert endpoint["honorLabels"]
+
+
+def test_drift_is_looked_for_in_what_stable_decides(manifests: dict[str, list[Manifest]]) -> None:
+    """The command line takes it; image, model and ledger are those of the service's stable pods."""
+    pods = {m["metadata"]["name"]: m["spec"]["template"]["spec"] for m in of(manifests["monitored"], "Deployment")}
+    parser = argparse.ArgumentParser()
+    commands.register(parser.add_subparsers())
+
+    for name in ("credit", "fraud", "kyc"):
+        (drift,), (stable,) = (pods[f"scoregate-{name}-{part}"]["containers"] for part in ("drift", "stable"))
+        taken = parser.parse_args(drift["command"][3:])
+        assert (taken.port, taken.host, taken.every) == (drift["ports"][0]["containerPort"], "0.0.0.0", 60)
+        assert (drift["image"], drift["envFrom"]) == (stable["image"], stable["envFrom"])
+        shared = [entry for entry in stable["env"] if entry["name"] in {"SCOREGATE_MODEL_DIR", "SCOREGATE_LEDGER_URL"}]
+        assert shared == drift["env"]
 
 
 def test_prometheus_is_let_in(manifests: dict[str, list[Manifest]], helm: Helm) -> None:
@@ -82,4 +103,4 @@ def test_prometheus_is_let_in(manifests: dict[str, list[Manifest]], helm: Helm) 
 
     assert "monitoring.serviceMonitor.enabled is true, but networkPolicy.ingress.metrics is empty" in refused.stderr
     prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
-    assert all(prometheus in peers[name] for name in ("scoregate-scoring", "scoregate-worker"))
+    assert all(prometheus in peers[name] for name in ("scoregate-scoring", "scoregate-worker", "scoregate-drift"))

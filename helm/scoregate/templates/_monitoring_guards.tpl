@@ -10,5 +10,8 @@
 {{- if and $monitoring.serviceMonitor.enabled .root.Values.networkPolicy.enabled (not .root.Values.networkPolicy.ingress.metrics) }}
 {{- $problems = append $problems "monitoring.serviceMonitor.enabled is true, but networkPolicy.ingress.metrics is empty, so Prometheus would be kept out: name the namespace that it runs in." }}
 {{- end }}
+{{- if and $monitoring.drift.enabled (not .root.Values.ledger.url.existingSecret) }}
+{{- $problems = append $problems "monitoring.drift.enabled is true, but ledger.url.existingSecret is empty: it compares the decisions of all pods, so they need one ledger." }}
+{{- end }}
 {{- toYaml (dict "problems" $problems) }}
 {{- end }}

@@ -42,7 +42,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def _look(settings: Settings, service: str) -> tuple[Artefact, Reference, Look]:
     if service not in catalog.services():
         raise ScoregateError(f"there is no service {service}; there are {', '.join(catalog.services())}")
-    folder = champion(settings.models(service))
+    folder = settings.model_dir or champion(settings.models(service))
     artefact, reference = Artefact.load(folder), reference_of(folder)
     history = History(settings, artefact, reference)
     history.catch_up()
