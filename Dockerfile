@@ -23,6 +23,10 @@
 #   docker build --target features -t scoregate/features .
 #
 # brings up to the feature repository whenever it is run.
+#
+#   docker build --target train -t scoregate/train .
+#
+# trains: `scoregate retrain SERVICE` on a state folder at /var/lib/scoregate.
 ARG BASE=python:3.11-slim-bookworm
 ARG MODEL=
 ARG REGISTRY=
@@ -75,6 +79,13 @@ RUN cd /opt/venv/lib/python3*/site-packages \
  && rm -rf pyarrow/*_flight* feast/ui feast/templates \
  && python -m compileall -q -j 0 .
 
+FROM venv AS train-environment
+COPY requirements/train.lock /tmp/train.lock
+RUN ${INSTALL} -r /tmp/train.lock
+RUN cd /opt/venv/lib/python3*/site-packages \
+ && find numpy pandas pyarrow scipy sklearn -depth -type d \( -name tests -o -name include \) -exec rm -rf {} + \
+ && python -m compileall -q -j 0 .
+
 # The base without what only a build needs. Under `FROM ${BASE}` it would stay in the layers below.
 FROM ${BASE} AS system
 RUN find /usr -depth -regextype posix-extended -regex '.*/(bin|[a-z]+-packages|python3[^/]*)/\
@@ -101,6 +112,35 @@ FROM features-environment AS features-app
 COPY services/scoregate /app/services/scoregate
 COPY feature_repo /app/feature_repo
 RUN python -m compileall -q /app && chmod -R u=rwX,go=rX /app && mkdir -p /var/lib/scoregate
+
+FROM train-environment AS train-app
+COPY services /app/services
+COPY feature_repo /app/feature_repo
+RUN python -m compileall -q /app && chmod -R u=rwX,go=rX /app && mkdir -p /var/lib/scoregate
+
+FROM scratch AS train
+COPY --from=system / /
+COPY --from=train-environment /opt/venv /opt/venv
+COPY --from=train-app --chown=10001:10001 /var/lib/scoregate /var/lib/scoregate
+COPY --from=train-app /app /app
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="scoregate-train" \
+      org.opencontainers.image.description="scoregate: trains models" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    LANG=C.UTF-8 \
+    HOME=/tmp \
+    PYTHONPATH=/app/services \
+    PYTHONUNBUFFERED=1 \
+    SCOREGATE_HOME=/var/lib/scoregate
+WORKDIR /app/services
+USER 10001:10001
+# It ends when it is done: there is nothing to ask for its health.
+HEALTHCHECK NONE
+CMD ["python", "-m", "scoregate", "--help"]
 
 FROM scratch AS features
 COPY --from=system / /

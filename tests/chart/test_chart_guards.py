@@ -129,6 +129,14 @@ SENTENCES = {
         "monitoring.drift.enabled is true, but ledger.url.existingSecret is empty: "
         "it compares the decisions of all pods, so they need one ledger."
     ),
+    "retrain.enabled=true,ledger.sqlite.existingClaim=,ledger.url.existingSecret=db": (
+        "retrain.enabled is true, but retrain.existingClaim is empty: name the PersistentVolumeClaim "
+        "with the state folder that is trained from, and that challengers are written into."
+    ),
+    "retrain.enabled=true,retrain.existingClaim=home": (
+        "retrain.enabled is true, but ledger.url.existingSecret is empty: "
+        "whether to train again, the decisions of all pods say, so they need one ledger."
+    ),
     "demo.enabled=true": (
         "demo.enabled is true, but demo.existingSecret is empty, and without a key nothing can be told: "
         "name a Secret that holds a raw key in demo.key."

@@ -103,6 +103,7 @@ Some of it the schema refuses too; this is what remains for --skip-schema-valida
 {{- $problems = concat $problems (include "scoregate.batchProblems" (dict "root" .) | fromYaml).problems }}
 {{- $problems = concat $problems (include "scoregate.monitoringProblems" (dict "root" .) | fromYaml).problems }}
 {{- $problems = concat $problems (include "scoregate.argoProblems" (dict "root" .) | fromYaml).problems }}
+{{- $problems = concat $problems (include "scoregate.retrainProblems" (dict "root" .) | fromYaml).problems }}
 {{- with $problems }}
 {{- fail (printf "\n\nThese values cannot work:\n- %s\n" (join "\n- " .)) }}
 {{- end }}
