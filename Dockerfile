@@ -12,6 +12,8 @@
 #
 # One that exports spans over gRPC holds grpcio too, and is 18 MB larger: `--build-arg LOCK=grpc`.
 #
+# What an image is made of is in it, as CycloneDX: /opt/venv/sbom.cdx.json, which its label dev.scoregate.sbom names.
+#
 # It runs under a read-only root, with something writable at /tmp and, kept, at /var/lib/scoregate (the ledger).
 #
 #   docker build --target worker -t scoregate/worker .
@@ -54,37 +56,49 @@ FROM venv AS environment
 ARG LOCK=serve
 COPY requirements/${LOCK}.lock /tmp/environment.lock
 RUN ${INSTALL} -r /tmp/environment.lock
+COPY deploy/sbom.py /tmp/sbom.py
 # What numpy, scipy and tornado test themselves with is 50 MB, what others are compiled from 8 MB. Under a read-only root
 # nothing keeps bytecode: what is not compiled here is compiled at every start. Of scipy, that is what treelite imports.
 RUN cd /opt/venv/lib/python3*/site-packages \
  && find numpy scipy tornado -depth -type d \( -name tests -o -name test \) -exec rm -rf {} + \
  && find . -type f -regextype posix-extended -regex '.*\.(pyi|pyx|pxd|pxi|c|h|hpp)' -delete \
  && python -m compileall -q -j 0 -x '/scipy/' . \
- && env -u PYTHONDONTWRITEBYTECODE /opt/venv/bin/python -c 'import treelite'
+ && env -u PYTHONDONTWRITEBYTECODE /opt/venv/bin/python -c 'import treelite' \
+ && python /tmp/sbom.py . > /opt/venv/sbom.cdx.json
 
 FROM venv AS worker-environment
 COPY requirements/worker.lock /tmp/worker.lock
 RUN ${INSTALL} -r /tmp/worker.lock
+COPY deploy/sbom.py /tmp/sbom.py
 # Of pyarrow what it is compiled against, and what speaks Flight, is 40 MB.
 RUN cd /opt/venv/lib/python3*/site-packages \
  && find numpy pyarrow -depth -type d \( -name tests -o -name test -o -name include \) -exec rm -rf {} + \
  && rm -f pyarrow/*_flight* \
- && python -m compileall -q -j 0 .
+ && python -m compileall -q -j 0 . \
+ && python /tmp/sbom.py . > /opt/venv/sbom.cdx.json
 
 FROM venv AS features-environment
 COPY requirements/features.lock /tmp/features.lock
 RUN ${INSTALL} -r /tmp/features.lock
-RUN cd /opt/venv/lib/python3*/site-packages \
+COPY deploy/sbom.py /tmp/sbom.py
+# Feast brings a type checker, and what serves features and colours terminals: 100 MB that applying never imports.
+RUN python -m pip --python /opt/venv/bin/python uninstall --yes --quiet \
+      mypy ast-serialize librt uvloop pygments \
+ && cd /opt/venv/lib/python3*/site-packages \
  && find numpy pandas pyarrow dask -depth -type d \( -name tests -o -name include \) -exec rm -rf {} + \
+ && find . -type f -regextype posix-extended -regex '.*\.(pyi|pyx|pxd|pxi|c|h|hpp)' -delete \
  && rm -rf pyarrow/*_flight* feast/ui feast/templates \
- && python -m compileall -q -j 0 .
+ && python -m compileall -q -j 0 . \
+ && python /tmp/sbom.py . > /opt/venv/sbom.cdx.json
 
 FROM venv AS train-environment
 COPY requirements/train.lock /tmp/train.lock
 RUN ${INSTALL} -r /tmp/train.lock
+COPY deploy/sbom.py /tmp/sbom.py
 RUN cd /opt/venv/lib/python3*/site-packages \
  && find numpy pandas pyarrow scipy sklearn -depth -type d \( -name tests -o -name include \) -exec rm -rf {} + \
- && python -m compileall -q -j 0 .
+ && python -m compileall -q -j 0 . \
+ && python /tmp/sbom.py . > /opt/venv/sbom.cdx.json
 
 # The base without what only a build needs. Under `FROM ${BASE}` it would stay in the layers below.
 FROM ${BASE} AS system
@@ -118,18 +132,15 @@ COPY services /app/services
 COPY feature_repo /app/feature_repo
 RUN python -m compileall -q /app && chmod -R u=rwX,go=rX /app && mkdir -p /var/lib/scoregate
 
-FROM scratch AS train
+# What all images have in common: an empty one with the system, which nobody may write to.
+FROM scratch AS image
 COPY --from=system / /
-COPY --from=train-environment /opt/venv /opt/venv
-COPY --from=train-app --chown=10001:10001 /var/lib/scoregate /var/lib/scoregate
-COPY --from=train-app /app /app
 ARG VERSION=unknown
 ARG REVISION=unknown
-LABEL org.opencontainers.image.title="scoregate-train" \
-      org.opencontainers.image.description="scoregate: trains models" \
-      org.opencontainers.image.version="${VERSION}" \
+LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      dev.scoregate.sbom="/opt/venv/sbom.cdx.json"
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
     HOME=/tmp \
@@ -138,91 +149,56 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     SCOREGATE_HOME=/var/lib/scoregate
 WORKDIR /app/services
 USER 10001:10001
-# It ends when it is done: there is nothing to ask for its health.
-HEALTHCHECK NONE
-CMD ["python", "-m", "scoregate", "--help"]
 
-FROM scratch AS features
-COPY --from=system / /
+FROM image AS features
 COPY --from=features-environment /opt/venv /opt/venv
 COPY --from=features-app --chown=10001:10001 /var/lib/scoregate /var/lib/scoregate
 COPY --from=features-app /app /app
-ARG VERSION=unknown
-ARG REVISION=unknown
 LABEL org.opencontainers.image.title="scoregate-features" \
-      org.opencontainers.image.description="scoregate: brings the feature registry up to the repository" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0"
-ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
-    LANG=C.UTF-8 \
-    HOME=/tmp \
-    PYTHONPATH=/app/services \
-    PYTHONUNBUFFERED=1 \
-    SCOREGATE_HOME=/var/lib/scoregate
-WORKDIR /app/services
-USER 10001:10001
+      org.opencontainers.image.description="scoregate: brings the feature registry up to the repository"
 # It ends when it is done: there is nothing to ask for its health.
 HEALTHCHECK NONE
 CMD ["python", "-m", "scoregate", "features", "apply"]
 
-FROM scratch AS worker
-COPY --from=system / /
+FROM image AS train
+COPY --from=train-environment /opt/venv /opt/venv
+COPY --from=train-app --chown=10001:10001 /var/lib/scoregate /var/lib/scoregate
+COPY --from=train-app /app /app
+LABEL org.opencontainers.image.title="scoregate-train" \
+      org.opencontainers.image.description="scoregate: trains models"
+# It ends when it is done: there is nothing to ask for its health.
+HEALTHCHECK NONE
+CMD ["python", "-m", "scoregate", "--help"]
+
+FROM image AS worker
 COPY --from=worker-environment /opt/venv /opt/venv
 COPY --from=worker-app --chown=10001:10001 /var/lib/scoregate /var/lib/scoregate
 COPY --from=worker-app /models /models
 COPY --from=worker-app /app /app
-ARG VERSION=unknown
-ARG REVISION=unknown
 LABEL org.opencontainers.image.title="scoregate-worker" \
-      org.opencontainers.image.description="scoregate: counts events into the feature store" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0"
-ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
-    LANG=C.UTF-8 \
-    HOME=/tmp \
-    PYTHONPATH=/app/services \
-    PYTHONUNBUFFERED=1 \
-    SCOREGATE_HOME=/var/lib/scoregate \
-    SCOREGATE_REGISTRY=/models/registry.db
-WORKDIR /app/services
-USER 10001:10001
+      org.opencontainers.image.description="scoregate: counts events into the feature store"
+ENV SCOREGATE_REGISTRY=/models/registry.db
 EXPOSE 3001
 # Alive, not caught up: who ends it while it fills a lost store makes it begin anew.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:3001/livez', timeout=4)"]
 CMD ["python", "-m", "scoregate", "features", "run", "--host", "0.0.0.0", "--port", "3001"]
 
-FROM scratch
-COPY --from=system / /
+FROM image
 COPY --from=environment /opt/venv /opt/venv
 COPY --from=app --chown=10001:10001 /var/lib/scoregate /var/lib/scoregate
 COPY --from=app /models /models
 COPY --from=app /app /app
 ARG SERVICE
-ARG VERSION=unknown
-ARG REVISION=unknown
 LABEL org.opencontainers.image.title="scoregate-${SERVICE}" \
-      org.opencontainers.image.description="scoregate: the ${SERVICE} scoring service" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.description="scoregate: the ${SERVICE} scoring service"
 # One row is scored faster by one thread than by many that wait for each other.
-ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
-    LANG=C.UTF-8 \
-    HOME=/tmp \
-    PYTHONPATH=/app/services \
-    PYTHONUNBUFFERED=1 \
-    OMP_NUM_THREADS=1 \
+ENV OMP_NUM_THREADS=1 \
     BENTOML_DO_NOT_TRACK=true \
     BENTOML_HOME=/tmp/bentoml \
-    SCOREGATE_HOME=/var/lib/scoregate \
     SCOREGATE_MODEL_DIR=/models/${SERVICE} \
     SCOREGATE_REGISTRY=/models/registry.db \
     SERVICE=${SERVICE}
-WORKDIR /app/services
-USER 10001:10001
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:3000/readyz', timeout=4)"]

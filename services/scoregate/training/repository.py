@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 REPO = ROOT / "feature_repo"
 
 
-def repo_config(settings: Settings) -> RepoConfig:
-    """Return what `feature_repo/feature_store.yaml` says, with the places that the settings name."""
+def repo_config(settings: Settings, *, applying: bool = False) -> RepoConfig:
+    """Return what `feature_repo/feature_store.yaml` says, with the places that the settings name.
+
+    `applying`: with an offline store that Feast brings along. Nobody asks it then, and who only applies has no DuckDB.
+    """
     from feast import RepoConfig
 
+    ours = {"type": "scoregate.features.offline.AsofDuckDBOfflineStore", "root": str(settings.data.resolve())}
     return RepoConfig(
         project=settings.project,
         provider="local",
         registry=_registry(settings),
         online_store={"type": "redis", "connection_string": connection_string(settings.store_url)},
-        offline_store={
-            "type": "scoregate.features.offline.AsofDuckDBOfflineStore",
-            "root": str(settings.data.resolve()),
-        },
+        offline_store={"type": "dask"} if applying else ours,
         entity_key_serialization_version=3,
         repo_path=REPO,
     )
@@ -63,7 +64,7 @@ def apply(settings: Settings) -> None:
     told = io.StringIO()
     try:
         with contextlib.redirect_stdout(told):
-            apply_total(repo_config(settings), REPO, skip_source_validation=True)
+            apply_total(repo_config(settings, applying=True), REPO, skip_source_validation=True)
     except (Exception, SystemExit) as problem:
         # Feast's own exceptions do not survive the way to another process.
         said = told.getvalue().strip().splitlines()[-1:] or [""]
