@@ -1,7 +1,7 @@
 # scoregate: `make up` starts everything on this machine, `make test` checks it. Both need only Python and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-containers test-cluster check schemas policies generate load fuzz conformance ledger-kills bench faults overload rolling soak format lock clean
+.PHONY: help up down status containers test test-containers test-cluster check schemas policies generate load fuzz conformance ledger-kills bench faults overload rolling soak format lock clean
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -50,6 +50,10 @@ down: ## stop what `make up` started; the state stays in .scoregate/
 
 status: ## say what runs, and how it is
 	@if [ -x $(BIN)/scoregate ]; then $(BIN)/python -m scoregate status; else echo "Nothing runs: \`make up\` starts it."; fi
+
+containers: $(LOCAL_READY) ## the same in containers, with the models that `make up` trained; needs Docker Compose
+	@$(BIN)/python compose/prepare.py
+	docker compose up --build --detach --wait
 
 test: check ## check, then every test that needs no container engine
 	$(BIN)/python -m pytest $(TESTS)

@@ -127,7 +127,15 @@ def test_names_of_metrics_stand_in_one_file() -> None:
 
 def test_every_folder_says_what_lives_there() -> None:
     """A README in every folder that holds files of ours."""
-    folders = {SERVICES, ROOT / "feature_repo", ROOT / "helm", ROOT / "k8s", ROOT / "loadtest", ROOT / "tests"}
+    folders = {
+        SERVICES,
+        ROOT / "feature_repo",
+        ROOT / "compose",
+        ROOT / "helm",
+        ROOT / "k8s",
+        ROOT / "loadtest",
+        ROOT / "tests",
+    }
     folders |= {p.parent for p in SERVICES.rglob("*.py")}
 
     assert [] == sorted(str(f.relative_to(ROOT)) for f in folders if not (f / "README.md").is_file())

@@ -13,6 +13,7 @@ from scoregate.errors import ScoregateError
 _LEDGER = "scoregate.ledger.commands"
 _ROOMS = (
     "scoregate.local.commands",
+    "scoregate.local.beside",
     "scoregate.rollout.commands",
     "scoregate.serving.commands",
     "scoregate.training.commands",

@@ -51,9 +51,7 @@ def settings(running_cluster: None, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def images(settings: Settings) -> None:
     """All images, in the cluster: the model inside, and a second name of the service's for its canary."""
-    tests = FOLDER.parent / "container"
-    engine.build("scoregate-test/valkey", "--file", str(tests / "valkey.Dockerfile"), "requirements")
-    engine.build(IMAGES["valkey"], "--file", str(FOLDER / "valkey.Dockerfile"), str(FOLDER))
+    engine.build_part("valkey", IMAGES["valkey"])
     engine.build(IMAGES["postgres"], "--file", str(FOLDER / "postgres.Dockerfile"), str(FOLDER))
     version = ("--build-arg", f"VERSION={__version__}")
     for target in ("worker", "features"):

@@ -1,4 +1,4 @@
-"""Requests through the gateway while something is done to the cluster, and what became of every one of them."""
+"""Requests through a gateway while something is done to what is behind it, and what became of every one of them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import httpx
 
-from cluster.cluster import Release
-
 CALLERS = 4
 PAUSE_S = 0.05
+
+
+class Asked(Protocol):
+    """What is behind the gateway, asked for a score."""
+
+    def post(self, client: httpx.Client) -> httpx.Response: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class Seen:
 
 
 @contextmanager
-def load(release: Release) -> Iterator[Seen]:
+def load(release: Asked) -> Iterator[Seen]:
     """Ask all the time for as long as the block lasts; connections are kept, as a real caller's are."""
     seen, stop = Seen(), threading.Event()
     callers = [threading.Thread(target=_call, args=(release, seen, stop)) for _ in range(CALLERS)]
@@ -60,14 +65,14 @@ def load(release: Release) -> Iterator[Seen]:
             each.join()
 
 
-def _call(release: Release, seen: Seen, stop: threading.Event) -> None:
+def _call(release: Asked, seen: Seen, stop: threading.Event) -> None:
     with httpx.Client() as client:
         while not stop.wait(PAUSE_S):
             asked_s = time.monotonic()
             seen.answers.append(_answer(release, client, asked_s))
 
 
-def _answer(release: Release, client: httpx.Client, asked_s: float) -> Answer:
+def _answer(release: Asked, client: httpx.Client, asked_s: float) -> Answer:
     try:
         response = release.post(client)
     except httpx.TransportError as problem:

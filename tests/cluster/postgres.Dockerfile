@@ -1,6 +1,8 @@
 # The database of the cluster tests: Debian's PostgreSQL under a user of its own, on what is mounted at /data.
 ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE}
+# Without a version: Debian takes one away when its successor is there.
+# hadolint ignore=DL3008
 RUN apt-get update -q \
  && apt-get install -y -q --no-install-recommends postgresql-15 \
  && rm -rf /var/lib/apt/lists/* \

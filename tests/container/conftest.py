@@ -12,16 +12,19 @@ import pytest
 
 from container import engine
 from fraud.contract import EXAMPLE
-from scoregate import __version__
+from scoregate import __version__, catalog
 from scoregate.local.credentials import ensure_credentials
 from scoregate.models.artefact import CHAMPION, champion
 from scoregate.settings import Settings
 from stack.running import free_ports
 
 FOLDER = Path(__file__).resolve().parent
-VALKEY = "scoregate-test/valkey"
+PARTS = {name: f"scoregate-test/{name}" for name in ("valkey", "postgres", "traefik", "prometheus")}
+"""What others make, each a target of parts.Dockerfile."""
+VALKEY = PARTS["valkey"]
 FRAUD = "scoregate-test/fraud"
 WORKER = "scoregate-test/worker"
+FEATURES = "scoregate-test/features"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,11 +36,12 @@ def running_engine() -> None:
 
 @pytest.fixture(scope="session")
 def images(running_engine: None) -> None:
-    """All images; they stay when the tests are over, so that the next run builds from its cache."""
-    engine.build(VALKEY, "--file", str(FOLDER / "valkey.Dockerfile"), "requirements")
+    """All images but those of the whole stack; they stay when the tests are over, so that the next run has them."""
+    engine.build_part("valkey", VALKEY)
     version = ("--build-arg", f"VERSION={__version__}")
     engine.build(FRAUD, "--build-arg", "SERVICE=fraud", *version, ".")
     engine.build(WORKER, "--target", "worker", *version, ".")
+    engine.build(FEATURES, "--target", "features", *version, ".")
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +87,7 @@ def docker_cleanup() -> list[str]:
 
 @pytest.fixture(scope="session")
 def home(docker_services: Any, ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a champion for fraud, whose features are in the container's store.
+    """A home with a champion for each service, whose features are in the container's store.
 
     One that a developer keeps between runs saves data and training; its own store is filled anew when it is next used.
     """
@@ -96,8 +100,9 @@ def home(docker_services: Any, ports: dict[str, int], tmp_path_factory: pytest.T
         "SCOREGATE_TRAIN_ROWS": "8000",
     }
     engine.run(sys.executable, "-m", "scoregate", "features", "load", env=env, timeout_s=600)
-    if not (folder / "models" / "fraud" / CHAMPION).exists():
-        engine.run(sys.executable, "-m", "scoregate", "train", "fraud", env=env, timeout_s=600)
+    for name in catalog.services():
+        if not (folder / "models" / name / CHAMPION).exists():
+            engine.run(sys.executable, "-m", "scoregate", "train", name, env=env, timeout_s=600)
     return folder
 
 

@@ -40,17 +40,27 @@ def build(image: str, *arguments: str) -> None:
     run(_builder(), "build", "--tag", image, *arguments, env={**os.environ, "DOCKER_BUILDKIT": "1"}, timeout_s=1800)
 
 
+def build_part(name: str, image: str) -> None:
+    """Build a stand-in for the public image of something that others make."""
+    build(image, "--file", str(ROOT / "tests" / "container" / "parts.Dockerfile"), "--target", name, ".")
+
+
 def build_with_model(image: str, service: str, model: Path, *arguments: str) -> None:
     """Build a service's image with an artefact inside, in a checkout whose home is the default one."""
     inside = f".scoregate/models/{service}/{model.name}"
     with tempfile.TemporaryDirectory() as folder:
-        checkout = Path(folder)
-        shutil.copytree(ROOT / "services", checkout / "services", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(model, checkout / inside)
-        (checkout / "requirements").mkdir()
-        for file in ("Dockerfile", ".dockerignore", "requirements/serve.lock"):
-            shutil.copy2(ROOT / file, checkout / file)
+        checkout(Path(folder))
+        shutil.copytree(model, Path(folder) / inside)
         build(image, "--build-arg", f"SERVICE={service}", "--build-arg", f"MODEL={inside}", *arguments, folder)
+
+
+def checkout(folder: Path) -> None:
+    """Copy what images and the stack are made of; no home is there yet."""
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    for part in ("services", "feature_repo", "requirements", "compose", "deploy", "helm"):
+        shutil.copytree(ROOT / part, folder / part, ignore=ignored)
+    for file in ("Dockerfile", ".dockerignore", "compose.yaml"):
+        shutil.copy2(ROOT / file, folder)
 
 
 def _builder() -> str:

@@ -7,6 +7,7 @@ valkey.py       the online store
 traefik.py      what the gateway is told, as pure functions
 routes.py       where the gateway's files are, and the way back from a canary
 gateway.py      the gateway's files; the weights of the arms
+beside.py       what stands beside a gateway in a container
 problems.py     pages in place of the gateway's own refusals
 plan.py         who listens where and how it is started
 preflight.py    what would stop the stack, before it is started

@@ -6,7 +6,7 @@ said by a service's transport, so that each route has services of its own, and e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scoregate.local.traefik import ALL, DECISIONS, HOST
@@ -19,19 +19,25 @@ def service_config(
     ports: Mapping[str, int],
     weights: Mapping[str, int],
     *,
+    hosts: Mapping[str, Sequence[str]] | None = None,
     health_interval_s: float = 1.0,
 ) -> dict[str, Any]:
     """Route `/v1/<service>/` to its arms by weight; to the 503 page when no arm is healthy.
 
+    `hosts`: of an arm that is one process or more on others than this machine, each on the arm's port.
+
     An arm of weight 0 is left out. In the file it would keep its health check, and once it is the only healthy one
     Traefik's round robin looks for a server among none and never returns.
     """
-    arms = {arm: (port, weights[arm]) for arm, port in ports.items() if weights.get(arm, 0) > 0}
+    hosts = hosts or {}
+    urls = {arm: [f"http://{host}:{port}" for host in hosts.get(arm, (HOST,))] for arm, port in ports.items()}
+    arms = {arm: (urls[arm], weights[arm]) for arm in ports if weights.get(arm, 0) > 0}
     path, decisions = f"/v1/{service}/", f"{service}-{DECISIONS}"
     return {
         # Traefik passes over it; gateway.py reads it back.
         NOTE: {
             "ports": dict(ports),
+            "hosts": dict(hosts),
             "weights": {arm: weights.get(arm, 0) for arm in ports},
             "health_interval_s": health_interval_s,
         },
@@ -70,12 +76,12 @@ def _routers(rule: str, service: str, *, priority: int) -> dict[str, Any]:
 def _arms(
     name: str,
     transport: str,
-    arms: Mapping[str, tuple[int, int]],
+    arms: Mapping[str, tuple[Sequence[str], int]],
     health_interval_s: float,
     *,
     otherwise: str = "unavailable",
 ) -> dict[str, Any]:
-    """Share what comes to `name` between the arms, port and weight of each; `otherwise` when none is healthy."""
+    """Share what comes to `name` between the arms, URLs and weight of each; `otherwise` when none is healthy."""
     if not arms:
         return {name: {"failover": {"service": "unavailable", "fallback": "unavailable"}}}
     check = {
@@ -87,11 +93,11 @@ def _arms(
     return {
         name: {"failover": {"service": f"{name}-arms", "fallback": otherwise}},
         f"{name}-arms": _weighted(name, arms, {"healthCheck": {}}),
-        **{f"{name}-{arm}": _server(port, transport, {"healthCheck": check}) for arm, (port, _) in arms.items()},
+        **{f"{name}-{arm}": _servers(urls, transport, {"healthCheck": check}) for arm, (urls, _) in arms.items()},
     }
 
 
-def _unchecked(name: str, transport: str, arms: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+def _unchecked(name: str, transport: str, arms: Mapping[str, tuple[Sequence[str], int]]) -> dict[str, Any]:
     """Share between the arms whatever their health.
 
     A process that has too much to do is late to say that it is ready, too. If nobody else is there, it is still the one
@@ -99,15 +105,14 @@ def _unchecked(name: str, transport: str, arms: Mapping[str, tuple[int, int]]) -
     """
     if not arms:
         return {}
-    servers = {f"{name}-{arm}": _server(port, transport, {}) for arm, (port, _) in arms.items()}
+    servers = {f"{name}-{arm}": _servers(urls, transport, {}) for arm, (urls, _) in arms.items()}
     return {name: _weighted(name, arms, {}), **servers}
 
 
-def _weighted(name: str, arms: Mapping[str, tuple[int, int]], more: dict[str, Any]) -> dict[str, Any]:
+def _weighted(name: str, arms: Mapping[str, tuple[Sequence[str], int]], more: dict[str, Any]) -> dict[str, Any]:
     shares = [{"name": f"{name}-{arm}", "weight": weight} for arm, (_, weight) in arms.items()]
     return {"weighted": {**more, "services": shares}}
 
 
-def _server(port: int, transport: str, more: dict[str, Any]) -> dict[str, Any]:
-    url = f"http://{HOST}:{port}"
-    return {"loadBalancer": {"servers": [{"url": url}], "serversTransport": transport, **more}}
+def _servers(urls: Sequence[str], transport: str, more: dict[str, Any]) -> dict[str, Any]:
+    return {"loadBalancer": {"servers": [{"url": url} for url in urls], "serversTransport": transport, **more}}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ def write_service(
     ports: Mapping[str, int],
     weights: Mapping[str, int] | None = None,
     *,
+    hosts: Mapping[str, Sequence[str]] | None = None,
     health_interval_s: float = 1.0,
 ) -> None:
     """Write a service's route; without `weights`, an earlier file's weights stay where their arms still are."""
@@ -55,10 +56,11 @@ def write_service(
     if not any(kept.values()):
         kept = {arm: 100 if arm == STABLE else 0 for arm in ports}
     stable = {arm: port for arm, port in ports.items() if arm == STABLE}
-    back = service_config(service, stable, {STABLE: 100}, health_interval_s=health_interval_s)
+    back = service_config(service, stable, {STABLE: 100}, hosts=hosts, health_interval_s=health_interval_s)
     # Before there is anything to go back from.
     write_atomically(way_back(home, service), _text(back))
-    _write_route(home, service, service_config(service, ports, kept, health_interval_s=health_interval_s))
+    route = service_config(service, ports, kept, hosts=hosts, health_interval_s=health_interval_s)
+    _write_route(home, service, route)
 
 
 def set_weights(home: Path, service: str, *, stable: int, canary: int = 0) -> None:
@@ -74,7 +76,7 @@ def set_weights(home: Path, service: str, *, stable: int, canary: int = 0) -> No
         raise ValueError(f"{service}: weights must not be negative and not all 0, got {stable} and {canary}")
     if absent := [arm for arm, weight in weights.items() if weight and arm not in ports]:
         raise ValueError(f"{service}: no process of arm {absent[0]} is behind the gateway")
-    write_service(home, service, ports, weights, health_interval_s=note["health_interval_s"])
+    write_service(home, service, ports, weights, hosts=note.get("hosts"), health_interval_s=note["health_interval_s"])
 
 
 def read_weights(home: Path, service: str) -> dict[str, int]:

@@ -63,6 +63,7 @@ def static_config(
     routes: Path,
     *,
     port: int,
+    host: str = HOST,
     metrics_port: int | None = None,
     traces: Traces | None = None,
     limits: GatewayLimits = GatewayLimits(),
@@ -74,7 +75,7 @@ def static_config(
         "log": {"level": "INFO", "format": "json"},
         "entryPoints": {
             "web": {
-                "address": f"{HOST}:{port}",
+                "address": f"{host}:{port}",
                 "http": {
                     # Else `X_Request_Id` passes where `X-Request-Id` is meant.
                     "aliasHeadersStrategy": "delete",
@@ -99,7 +100,7 @@ def static_config(
     if certificate is not None:
         config["entryPoints"]["web"]["http"]["tls"] = {}
     if metrics_port is not None:
-        config["entryPoints"]["metrics"] = {"address": f"{HOST}:{metrics_port}"}
+        config["entryPoints"]["metrics"] = {"address": f"{host}:{metrics_port}"}
         config["metrics"] = {"prometheus": {"entryPoint": "metrics"}}
     if traces is not None:
         config["tracing"] = {"serviceName": "gateway", "sampleRate": traces.share, "otlp": traces.exporter()}
@@ -107,11 +108,16 @@ def static_config(
 
 
 def shared_config(
-    *, problems_port: int, limits: GatewayLimits = GatewayLimits(), certificate: Certificate | None = None
+    *,
+    problems_port: int,
+    problems_host: str = HOST,
+    limits: GatewayLimits = GatewayLimits(),
+    certificate: Certificate | None = None,
 ) -> dict[str, Any]:
     """What every route goes through: headers, our problems in place of Traefik's text, the rate, the body, a retry."""
     hsts = {} if certificate is None else {"Strict-Transport-Security": HSTS}
     tls = {} if certificate is None else {"tls": _tls(certificate)}
+    pages = f"http://{problems_host}:{problems_port}"
     return {
         **tls,
         "http": {
@@ -174,9 +180,9 @@ def shared_config(
                 },
             },
             "services": {
-                "problems": _pages(problems_port, ""),
-                "nothing": _pages(problems_port, "/problem/404"),
-                "unavailable": _pages(problems_port, "/problem/503"),
+                "problems": _pages(pages),
+                "nothing": _pages(pages + "/problem/404"),
+                "unavailable": _pages(pages + "/problem/503"),
             },
             "serversTransports": {ALL: _transport(limits.answer_s), DECISIONS: _transport(limits.decision_s)},
         },
@@ -210,6 +216,6 @@ def _tls(certificate: Certificate) -> dict[str, Any]:
     }
 
 
-def _pages(problems_port: int, prefix: str) -> dict[str, Any]:
-    server = {"url": f"http://{HOST}:{problems_port}{prefix}", "preservePath": True}
+def _pages(url: str) -> dict[str, Any]:
+    server = {"url": url, "preservePath": True}
     return {"loadBalancer": {"servers": [server], "passHostHeader": False}}
