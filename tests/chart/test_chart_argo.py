@@ -103,12 +103,12 @@ def test_the_verdict_is_asked_where_it_is_given(argo: list[Manifest]) -> None:
 
 
 def test_nobody_is_rolled_back_because_nobody_knows(argo: list[Manifest]) -> None:
-    """To hold, and not to be able to ask, are borne for as long as a step may take."""
+    """To hold, and not to be able to ask, are borne for as long as a step may take, which must have an end."""
     (metric,) = of(argo, "AnalysisTemplate")["scoregate-fraud-judge"]["spec"]["metrics"]
     looks = 86_400 // 30
 
     assert "30s" == metric["interval"]
-    assert looks == metric["inconclusiveLimit"] == metric["consecutiveErrorLimit"]
+    assert looks == metric["count"] == metric["inconclusiveLimit"] == metric["consecutiveErrorLimit"]
 
 
 def test_a_pod_follows_its_label(argo: list[Manifest]) -> None:
