@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from scoregate import catalog
@@ -25,31 +25,38 @@ from scoregate.rollout.canary import Canary
 from scoregate.rollout.gathering import Gathering, metrics_of, readings
 from scoregate.settings import Settings
 
+REMEMBERED: Final = 32
+"""Steps that are not begun anew when somebody asks about another; the one that was asked about longest ago goes."""
+
 
 class Looker:
     """Keeps what was gathered between questions, so that each reads only what is new."""
 
     def __init__(self, settings: Settings, prometheus: str | None, of: Mapping[str, str]) -> None:
         self._settings, self._prometheus, self._of = settings, prometheus, of
-        self._known: dict[str, Gathering] = {}
+        self._known: dict[tuple[str, str | None], Gathering] = {}
         self._one_at_a_time = threading.Lock()
 
     def look(self, service: str, id_: str | None = None) -> dict[str, Any] | None:
         with self._one_at_a_time:
-            canary = records.read(self._settings.home, service) if id_ is None else self._foreign(service, id_)
+            known = self._known.pop((service, id_), None)
+            canary = self._canary(service, id_, known)
             if canary is None:
-                self._known.pop(service, None)
                 return None
-            known = self._known.get(service)
             if known is None or known.canary != canary:
                 known = Gathering(self._settings, canary, metrics_of(canary, self._prometheus, self._of))
-                self._known[service] = known
+            # Whoever looks at another step must not make this one's evidence begin anew.
+            self._known[service, id_] = known
+            if len(self._known) > REMEMBERED:
+                del self._known[next(iter(self._known))]
             verdict = known.verdict()
         return {"service": service, "model": canary.model, "weight_percent": canary.weight_percent, **verdict.as_json()}
 
-    def _foreign(self, service: str, id_: str) -> Canary | None:
-        known = self._known.get(service)
-        if known is not None and known.canary.model == id_:
+    def _canary(self, service: str, id_: str | None, known: Gathering | None) -> Canary | None:
+        """Return the canary of a verb here, or one of elsewhere since it was first asked about."""
+        if id_ is None:
+            return records.read(self._settings.home, service)
+        if known is not None:
             return known.canary
         if service not in catalog.services():
             return None

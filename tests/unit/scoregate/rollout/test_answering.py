@@ -14,7 +14,7 @@ import pytest
 
 from scoregate.ledger.sqlite import SqliteLedger
 from scoregate.rollout import canary as records
-from scoregate.rollout.answering import server
+from scoregate.rollout.answering import Looker, server
 from scoregate.rollout.canary import Canary
 from scoregate.settings import Settings
 
@@ -76,6 +76,17 @@ def test_who_weighs_a_canary_elsewhere_names_it(url: str, tmp_path: Path) -> Non
 
     assert (200, "hold", "7d9f-1") == (status, said["verdict"], said["model"])
     assert 404 == ask(f"{url}/nothing/verdict?canary=7d9f-1")[0]
+
+
+def test_who_looks_at_another_step_disturbs_nobody(tmp_path: Path) -> None:
+    """The evidence on a step goes on from its first question, whatever else is asked in between."""
+    asyncio.run(_open_and_close(tmp_path / "ledger" / "fraud.db"))
+    looker = Looker(Settings(home=tmp_path, base_port=64_000), None, {})
+    for id_ in ("first", "second", "first"):
+        looker.look("fraud", id_)
+    since_s = {id_: gathering.canary.since_s for (_, id_), gathering in looker._known.items()}
+
+    assert since_s["first"] < since_s["second"]
 
 
 async def _open_and_close(path: Path) -> None:
