@@ -30,8 +30,8 @@ IMAGES = {
     **{f"{name.upper()}_IMAGE": image for name, image in PARTS.items()},
     **{f"{name.upper()}_IMAGE": f"scoregate-test/{name}:inside" for name in catalog.services()},
     f"{SERVICE.upper()}_CANARY_IMAGE": f"scoregate-test/{SERVICE}:inside",
-    "WORKER_IMAGE": WORKER,
-    "FEATURES_IMAGE": FEATURES,
+    "WORKER_IMAGE": f"{WORKER}:inside",
+    "FEATURES_IMAGE": f"{FEATURES}:inside",
 }
 PATIENT = {
     # What is tried is what is answered, not how soon: a slow machine must not fall down the ladder.

@@ -42,16 +42,6 @@ def test_an_image_is_small(images: None, image: str) -> None:
     assert size <= LARGEST_MB[image] * 1e6
 
 
-def test_features_are_applied_as_nobody(images: None) -> None:
-    """The job needs no store and no history, nothing to write to but the registry, and no rights."""
-    limits = ("--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--tmpfs=/tmp", "--read-only")
-    registry = "--env=SCOREGATE_REGISTRY=/tmp/registry.db"
-    apply = "python -m scoregate features apply && test -s /tmp/registry.db && echo applied"
-    said = engine.run("docker", "run", "--rm", "--network=none", *limits, registry, FEATURES, "sh", "-c", apply)
-
-    assert "applied" == said.strip()
-
-
 @pytest.mark.parametrize("module", ["pip", "bentoml", "treelite", "duckdb", "mypy"])
 def test_the_image_of_features_has_nothing_that_others_need(images: None, module: str) -> None:
     """It can neither serve nor read history."""
