@@ -5,9 +5,9 @@
 Starts replicas of every service with every model that the running stack has, some of them blind (without a feature
 store, so that the rules decide), all on one ledger of their own. They answer golden requests under new ids. Then
 `scoregate ledger` does the rest on that ledger: `replay` all, `verify`, `verify` copies that were tampered with in six
-ways, `forget` somebody. The exit code is 1 when a replay differs, an entry is not named, or something of the person
-comes back. Signed last before the tampering is what ending a service signs; while it runs, once in
-SCOREGATE_CHECKPOINT_S.
+ways, `forget` somebody. The exit code is 1 when a replay differs, fewer were recorded than answered, an entry is not
+named, or something of the person comes back. Signed last before the tampering is what ending a service signs; while it
+runs, once in SCOREGATE_CHECKPOINT_S.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Asked:
         self._stack, self._database, self._folder = stack, database, folder
         self._ports = itertools.count(free_block(60))
         self._key = (stack.home / "demo.key").read_text().strip()
+        self.sent = 0
+        """Requests that `fill` sent: one that was recorded may end in 504, when its answer missed the deadline."""
         self._said = {
             "ledger_url": database.url,
             "checkpoint_dir": folder / "checkpoints",
@@ -151,6 +153,7 @@ class Asked:
 
         async def send(client: httpx.AsyncClient) -> None:
             for body in bodies:
+                self.sent += 1
                 response = await client.post(f"{replica.url}/v1/{service}/score", json=body)
                 if response.status_code == 200:
                     answered.append((body, response.json()))
@@ -173,9 +176,11 @@ def audited(stack: Settings, store: str, decisions: int) -> dict[str, Any]:
         entries = sum(one["entries"] for one in replayed.values())
         differ = sum(one["differ"] for one in replayed.values())
         tampered, forgotten = asked.tampered("fraud"), asked.forgotten("fraud", "account_id", answered["fraud"])
-    holds = (code, verify_code, differ, entries) == (0, 0, 0, total)
+    holds = (code, verify_code, differ) == (0, 0, 0) and total <= entries <= asked.sent
     return {
+        "sent": asked.sent,
         "answered": total,
+        "recorded": entries,
         "replayed": replayed,
         "replay_s": round(replay_s, 1),
         "differ": differ,

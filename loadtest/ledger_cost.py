@@ -5,7 +5,8 @@
 Serves fraud's door in a process of its own per ledger (off, SQLite, PostgreSQL), under uvicorn alone so that the ledger
 is as large a share as it can be, with models and feature store of the running stack. In each round each of them gets
 the same load in turn: as fast as so many connections can, and then at one rate for all, half of what the slowest
-reached. `off` records nothing and brings no event. Ratios are medians over rounds, against `off` of the same round.
+reached. Whoever must wait waits: a door that refused some would look fast. `off` records nothing and brings no event.
+Ratios are medians over rounds, against `off` of the same round; only decisions count in rates and times.
 The exit code is 1 when an answer was no decision, or a fallback without need.
 """
 
@@ -46,7 +47,8 @@ from conftest import free_ports
 from postgres import Server, programs
 
 SERVICE = "fraud"
-WARM_S = 1.0
+WARM_S = 3.0
+QUIET = {"checkpoint_s": 0.0, "log_requests": False, "queue_ms": 1_000.0}
 
 
 @dataclass(slots=True)
@@ -59,8 +61,8 @@ class Sent:
     fallbacks: int = 0
 
     def as_json(self) -> dict[str, float]:
-        p50, p99 = np.quantile(self.took, [0.5, 0.99]) * 1e3
-        shares = {"failed": self.failed, "fallbacks": self.fallbacks, "answers": len(self.took)}
+        p50, p99 = np.quantile(self.took or [float("nan")], [0.5, 0.99]) * 1e3
+        shares = {"failed": self.failed, "fallbacks": self.fallbacks, "answers": len(self.took) + self.failed}
         return {
             "per_s": round(len(self.took) / self.seconds),
             "p50_ms": round(p50, 2),
@@ -126,8 +128,10 @@ class Caller:
         answered = await reader.readuntil(b"\r\n\r\n")
         length = int(answered.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         said = await reader.readexactly(length)
-        sent.took.append(time.perf_counter() - at_s)
-        sent.failed += b" 200 " not in answered[:16]
+        if b" 200 " in answered[:16]:
+            sent.took.append(time.perf_counter() - at_s)
+        else:
+            sent.failed += 1
         sent.fallbacks += b'"source":"fallback"' in said
 
 
@@ -173,7 +177,7 @@ def doors(stack: Settings) -> Iterator[dict[str, int]]:
             server.start()
             urls["postgres"] = server.url
         for name, port in ports.items():
-            own = stack.model_copy(update={"ledger_url": urls[name], "checkpoint_s": 0.0, "log_requests": False})
+            own = stack.model_copy(update={**QUIET, "ledger_url": urls[name]})
             env = {f"SCOREGATE_{k.upper()}": str(v) for k, v in own.model_dump().items() if v is not None}
             command = [sys.executable, __file__, "--serve", name, "--port", str(port)]
             one = subprocess.Popen(command, env={**os.environ, **env, "OMP_NUM_THREADS": "1"})
@@ -186,7 +190,7 @@ async def measured(stack: Settings, ports: dict[str, int], asked: argparse.Names
     callers = {name: Caller(port, stack) for name, port in ports.items()}
     for name, caller in callers.items():
         await _until_ready(ports[name])
-        await caller.flood(16, WARM_S)
+        await caller.flood(max(asked.connections), WARM_S)
     rounds = []
     for _ in range(asked.rounds):
         found: dict[str, Any] = {name: {} for name in callers}
