@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -72,9 +73,13 @@ def parse(body: bytes, wanted: type[Wire], now: datetime, oldest: timedelta = OL
     try:
         said = wanted.model_validate_json(body)
     except ValidationError as problem:
-        raise _explain(problem) from None
-    check_times(said, now, oldest)
-    return said
+        refused = _explain(problem)
+    else:
+        check_times(said, now, oldest)
+        return said
+    # Raised here, for it must not have pydantic's error as its context: that holds what a validator raised, with its
+    # frames, where the garbage collector does not look, so that a refusal that is kept in a list would stay for ever.
+    raise refused
 
 
 def parse_row(row: Any, wanted: type[Wire], now: datetime, oldest: timedelta = OLDEST) -> Wire:
@@ -86,12 +91,10 @@ def parse_rows(
     rows: Sequence[Any], wanted: type[Wire], now: datetime, oldest: timedelta = OLDEST
 ) -> list[Wire | RequestError]:
     """Parse each row as `parse_row` would; return what it would return, or raise, in order."""
-    try:
-        # All valid, as mostly: then one call of the parser finds what one for each row would.
-        all_said = _parsed_together(rows, wanted)
-    except (ValidationError, BadJson):
-        return [_parsed_alone(row, wanted, now, oldest) for row in rows]
-    return [_timely(said, now, oldest) for said in all_said]
+    # All valid, as mostly: then one call of the parser finds what one for each row would.
+    with suppress(ValidationError, BadJson):
+        return [_timely(said, now, oldest) for said in _parsed_together(rows, wanted)]
+    return [_parsed_alone(row, wanted, now, oldest) for row in rows]
 
 
 def _parsed_together(rows: Sequence[Any], wanted: type[Wire]) -> list[Wire]:

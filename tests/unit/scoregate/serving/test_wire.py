@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import toy
 from scoregate.contract import EARLIEST_S, LATEST_S, Moment
@@ -41,6 +43,24 @@ def test_repeats_no_value() -> None:
             wire.parse(toy.body(**{field: {secret: [secret]}}), toy.Request, NOW)
 
         assert secret not in json.dumps(caught.value.as_problem())
+
+
+def test_a_refusal_that_was_kept_leaves_nothing_behind() -> None:
+    """A refused row among others is freed with its list, though a validator of the contract's own refused it."""
+    gone = weakref.WeakSet[RequestError]()
+
+    class Timed(BaseModel):
+        event_at: Moment
+
+    def refuse() -> None:
+        rows = wire.parse_rows([{"event_at": "yesterday"}], Timed, NOW)
+        gone.update(row for row in rows if isinstance(row, RequestError))
+        assert len(gone) == 1
+
+    refuse()
+    gc.collect()
+
+    assert len(gone) == 0
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"a":1}}', b"[" * 10_000])
