@@ -174,7 +174,9 @@ def verified(url: str) -> dict[str, Any]:
 
 
 def at_10m(sizes: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Draw a line through the last two sizes."""
+    """Draw a line through the last two sizes; one alone has none."""
+    if len(sizes) < 2:
+        return {}
     (a, b), names = sizes[-2:], [name for name in sizes[-1] if name in MEDIANS]
     steps = math.log(10_000_000 / b["size"]) / math.log(b["size"] / a["size"])
     return {name: round(b[name] + (b[name] - a[name]) * steps, 3) for name in names}
