@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -476,3 +477,28 @@ def test_a_relay_that_is_woken_while_it_closes_ends(server: ValkeyServer, redis:
         return bool(done)
 
     assert [True] * 4 == [asyncio.run(act(turns)) for turns in range(4)]
+
+
+def test_a_relay_ends_though_a_client_loses_its_cancellation(redis: Any, settings: Settings) -> None:
+    """A call that swallows the cancellation, as `asyncio.wait_for` may before Python 3.12, does not keep it alive."""
+
+    class Deaf(MemoryLedger):
+        def __init__(self) -> None:
+            super().__init__("toy")
+            self.asked = asyncio.Event()
+
+        async def heads(self) -> dict[tuple[str, str], int]:
+            self.asked.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            return {}
+
+    async def act() -> bool:
+        ledger = Deaf()
+        relay = Relay(ledger, PROJECT, settings.store_url)
+        relay.start()
+        await ledger.asked.wait()
+        done, _ = await asyncio.wait({asyncio.create_task(relay.close())}, timeout=30)
+        return bool(done)
+
+    assert asyncio.run(act())

@@ -69,6 +69,7 @@ class Relay:
         self._fresh: list[Outgoing] = []
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
         self._swept: deque[_Swept] = deque(maxlen=3)
         self.waiting = 0
 
@@ -101,6 +102,9 @@ class Relay:
     async def close(self) -> None:
         """Send what waits if the store answers; what is left stays in the ledger for the next process."""
         self._ledger.on_outgoing = None
+        # Redis' client waits by `wait_for`, which before Python 3.12 loses a cancellation that comes with its result:
+        # the task that never heard of it would be waited for without end.
+        self._closing = True
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -118,7 +122,7 @@ class Relay:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         swept_s = -SWEEP_S
-        while True:
+        while not self._closing:
             try:
                 await self._send_fresh()
                 if loop.time() - swept_s >= SWEEP_S:
