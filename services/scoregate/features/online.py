@@ -193,6 +193,8 @@ class OnlineFeatures:
         for i, (_, future) in enumerate(turn):
             if not future.done():
                 future.set_result(of_readers[i :: len(turn)] + markers)
+                # One decision a turn of the loop, so that a refusal waits for one at most and not for all of them.
+                await asyncio.sleep(0)
 
     async def _answers(self, keys: Sequence[Sequence[bytes]]) -> list[Any]:
         """Ask for rows by their keys, those of each reader together, and for the markers; in one round trip.

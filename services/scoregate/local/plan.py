@@ -22,6 +22,8 @@ METRICS = 98
 PROBLEMS = 99
 ANSWER_MARGIN_S = 2.0
 """What the gateway waits beyond a service's own deadline, so that the service's answer comes first."""
+DECISION_MARGIN_S = 0.05
+"""What the gateway waits less than a decision's deadline: its 504 has to be written, and come, in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,11 @@ def ports(settings: Settings, services: list[str]) -> Ports:
 
 
 def gateway_limits(settings: Settings) -> GatewayLimits:
-    longest_ms = max(settings.deadline_ms, settings.batch_deadline_ms)
+    longest_ms, deadline_s = max(settings.deadline_ms, settings.batch_deadline_ms), settings.deadline_ms / 1000
     return GatewayLimits(
         max_body_bytes=settings.max_body_bytes,
         answer_s=longest_ms / 1000 + ANSWER_MARGIN_S,
-        decision_s=settings.deadline_ms / 1000,
+        decision_s=max(deadline_s - DECISION_MARGIN_S, deadline_s / 2),
     )
 
 

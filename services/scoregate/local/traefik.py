@@ -39,7 +39,7 @@ class GatewayLimits:
     answer_s: float = 3.0
     """Longest wait for a service's answer; above the service's own deadline, so that its answer comes first."""
     decision_s: float = 1.0
-    """Longest wait for one decision: the service's own deadline, since a process that was killed cannot keep it."""
+    """Longest wait for one decision: a little less than its caller's, since a process that was killed cannot keep that."""
     health_interval_s: float = 1.0
     drain_s: float = 2.0
 
@@ -175,7 +175,9 @@ def shared_config(
                         # No service says 502: it is a connection that broke after the request was on its way.
                         "status": ["502"],
                         "retryNonIdempotentMethod": True,
-                        "maxRequestBodyBytes": limits.max_body_bytes,
+                        # "body" has bounded it. With a bound here Traefik takes that much memory for each request,
+                        # which doubles what one costs.
+                        "maxRequestBodyBytes": -1,
                     }
                 },
             },
