@@ -39,7 +39,7 @@ class GatewayLimits:
     answer_s: float = 3.0
     """Longest wait for a service's answer; above the service's own deadline, so that its answer comes first."""
     decision_s: float = 1.0
-    """Longest wait for one decision: a little less than its caller's, since a process that was killed cannot keep that."""
+    """Longest wait for one decision: a little less than its deadline, which a process that was killed cannot keep."""
     health_interval_s: float = 1.0
     drain_s: float = 2.0
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scoregate.local.plan import environment, ports, service_spec
+import pytest
+
+from scoregate.local.plan import environment, gateway_limits, ports, service_spec
 from scoregate.settings import Settings
 
 SERVICES = ["kyc", "credit", "fraud"]
@@ -39,6 +41,14 @@ def test_every_port_names_the_setting_that_moves_it() -> None:
 
     assert {8080, 6390, 8101, 8102, 8103, 8197, 8198, 8199} == set(named)
     assert "SCOREGATE_GATEWAY_PORT" == named[8080][1]
+
+
+@pytest.mark.parametrize("deadline_ms", [20, 1_000, 30_000])
+def test_the_gateway_gives_up_on_a_decision_before_its_caller(deadline_ms: int) -> None:
+    """Its 504 must come inside the deadline; for a batch the service's own answer comes first."""
+    limits = gateway_limits(settings(deadline_ms=deadline_ms))
+
+    assert 0 < limits.decision_s < deadline_ms / 1000 < limits.answer_s
 
 
 def test_child_is_told_every_setting() -> None:

@@ -34,6 +34,16 @@ def test_bodies_never_touch_the_disk() -> None:
     assert (77, 77) == (body["buffering"]["maxRequestBodyBytes"], body["buffering"]["memRequestBodyBytes"])
 
 
+def test_a_retried_body_has_no_bound_of_its_own() -> None:
+    """Traefik takes as much memory as the bound for each request; the buffering before it has bounded the body."""
+
+    middlewares = shared_config(problems_port=1)["http"]["middlewares"]
+
+    assert -1 == middlewares["again"]["retry"]["maxRequestBodyBytes"]
+    chain = middlewares["edge"]["chain"]["middlewares"]
+    assert chain.index("body") < chain.index("again")
+
+
 def test_arm_without_weight_is_left_out() -> None:
     """An arm of weight 0 in the file can hang Traefik for good; its port and weight are kept in the note."""
 
