@@ -63,6 +63,11 @@ class Settings(TracingSettings):
         None, description="Artefact folder of a model that scores the same vectors, into the ledger, and never answers."
     )
     ledger_url: str | None = Field(None, description="Ledger; default sqlite:///<home>/ledger/<service>.db.")
+    ledger_timeout_ms: float = Field(
+        500.0,
+        gt=0,
+        description="Longest wait for the ledger: a transaction of PostgreSQL's, or another process's turn at a file.",
+    )
     ledger_segment: Literal["refuse", "accept"] = Field(
         "refuse",
         description="While PostgreSQL is down: `refuse`, or `accept` into a local segment, "

@@ -171,6 +171,7 @@ async def opened_ledger(
             return await open_ledger(
                 settings.ledger(service),
                 service,
+                timeout_s=settings.ledger_timeout_ms / 1000,
                 segments=settings.ledger_segment_dir,
                 accept=settings.ledger_segment == "accept",
                 segment_bytes=settings.ledger_segment_bytes,

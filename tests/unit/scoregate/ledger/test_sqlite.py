@@ -20,6 +20,7 @@ from scoregate.errors import KeyReused, LedgerUnavailable
 from scoregate.events import Effect, Event, Outgoing
 from scoregate.ledger import Appended, Entry
 from scoregate.ledger.entry import GENESIS, link, seal
+from scoregate.ledger.opening import TIMEOUT_S, open_ledger
 from scoregate.ledger.sqlite import SqliteLedger
 from scoregate.ledger.sqlite_chain import Chain
 from scoregate.ledger.sqlite_file import MIGRATIONS
@@ -582,6 +583,21 @@ def test_a_lock_held_too_long_is_said(path: Path, hold: Callable[[Path], Any]) -
         assert 1 == len(await all_of(ledger, ledger.writer, "transactions"))
 
     using(path, story, lock_timeout_s=0.05)
+
+
+def test_the_wait_for_a_lock_is_what_the_opener_says(path: Path) -> None:
+    """Held for longer than the wait by default: who was told to wait longer is recorded."""
+
+    async def story() -> None:
+        ledger = await open_ledger(f"sqlite:///{path}", "fraud", timeout_s=60.0)
+        try:
+            turn = turn_held(path)
+            asyncio.get_running_loop().call_later(2 * TIMEOUT_S, turn.close)
+            await ledger.append(entry(1), event(1))
+        finally:
+            await ledger.close()
+
+    asyncio.run(story())
 
 
 def test_a_full_queue_refuses_and_loses_nothing(path: Path) -> None:
