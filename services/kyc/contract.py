@@ -19,6 +19,11 @@ def _calendar_date(value: Any) -> Any:
     raise ValueError("must be a date written YYYY-MM-DD")
 
 
+_CONTROLS, _SPACES = r"\x00-\x1f\x7f-\x9f\u2028\u2029", r"\x20\xa0\u1680\u2000-\u200a\u202f\u205f\u3000\ufeff"
+ONE_LINE = rf"^[^{_CONTROLS}{_SPACES}][^{_CONTROLS}]*$"
+"""Text in one line that does not begin with a space; without `\\s`, which JSON Schema reads otherwise than we do."""
+
+
 class Request(ScoreRequest):
     """One application to open an account."""
 
@@ -31,7 +36,7 @@ class Request(ScoreRequest):
     name: str = Field(
         min_length=1,
         max_length=120,
-        pattern=r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
+        pattern=ONE_LINE,
         description="Full name as the applicant writes it, in any script.",
     )
     birth_date: Annotated[date, BeforeValidator(_calendar_date)] = Field(
@@ -47,7 +52,7 @@ class Request(ScoreRequest):
     address: str = Field(
         min_length=1,
         max_length=200,
-        pattern=r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
+        pattern=ONE_LINE,
         description="Postal address in one line: street and number, postcode, city.",
     )
     phone: str = Field(pattern=r"^\+[1-9][0-9]{6,14}$", description="Telephone number, E.164.")
