@@ -118,7 +118,7 @@ class Settings(TracingSettings):
         description="Most requests in flight per process; how many it really takes is measured. Above it 503.",
     )
     queue_ms: float = Field(
-        50.0,
+        25.0,
         gt=0,
         description="How long a request may wait for those before it; who would wait longer gets 503 at once.",
     )

@@ -56,6 +56,31 @@ def test_whoever_would_rather_wait_is_let_in() -> None:
     assert places[0] < 60 < places[1]
 
 
+def test_a_burst_takes_no_places() -> None:
+    """Forty at once, once a second, to a server that has little else to do: the places are what they were."""
+    server = Server(600, 0.003)
+    bound = Bound(256, lambda: server.now_s)
+    before = bound.places
+    for _ in range(20):
+        server.run(bound, offered=40, seconds=0.02)
+        server.run(bound, offered=1, seconds=1)
+
+    assert before == bound.places
+
+
+def test_places_come_back_when_nobody_is_refused() -> None:
+    """After too much for a slow server it has few; a few calm seconds, and a burst finds room again."""
+    server = Server(100, 0.003)
+    bound = Bound(256, lambda: server.now_s)
+    before = bound.places
+    server.run(bound, offered=1, seconds=2)
+    server.run(bound, offered=500, seconds=5)
+    after = bound.places
+    server.run(bound, offered=1, seconds=5)
+
+    assert after < before == bound.places
+
+
 def test_a_machine_that_becomes_slower_has_fewer_places_and_gets_them_back() -> None:
     """A third of the speed: places go; the speed again: they return."""
     server = Server(2_500, 0.003)
