@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from conftest import free_ports
 from container import engine
 from fraud.contract import EXAMPLE
 from scoregate import __version__, catalog
 from scoregate.local.credentials import ensure_credentials
 from scoregate.models.artefact import CHAMPION, champion
 from scoregate.settings import Settings
-from stack.running import free_ports
 
 FOLDER = Path(__file__).resolve().parent
 PARTS = {name: f"scoregate-test/{name}" for name in ("valkey", "postgres", "traefik", "prometheus")}

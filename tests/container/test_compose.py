@@ -16,13 +16,14 @@ import pytest
 from pytest_docker.plugin import get_docker_services
 
 from cluster.load import Answer, Seen, load
+from conftest import free_ports
 from container import engine
 from container.composed import SERVICE, Composed
 from container.conftest import FEATURES, FOLDER, PARTS, WORKER
 from fraud.features import FEATURES as NAMES
 from otlp import from_json
 from scoregate import catalog
-from stack.running import eventually, free_ports
+from stack.running import eventually
 
 FRESH: dict[str, list[str]] = {"stale": [], "missing": []}
 ASKED = 100

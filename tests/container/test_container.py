@@ -9,12 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from conftest import free_ports
 from container import engine
 from container.conftest import FRAUD
 from scoregate import __version__
 from scoregate.models.artefact import champion
 from scoregate.settings import Settings
-from stack.running import eventually, free_ports
+from stack.running import eventually
 
 
 def test_the_service_scores_on_fresh_features(service: engine.Service) -> None:

@@ -29,16 +29,6 @@ class Answer:
         return json.loads(self.body)
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    found = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return found
-
-
 def call(
     port: int, path: str, *, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
 ) -> Answer:

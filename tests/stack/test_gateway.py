@@ -18,13 +18,14 @@ from pathlib import Path
 import pytest
 
 from certificates import self_signed
+from conftest import free_ports
 from scoregate.local import gateway
 from scoregate.local.plan import gateway_spec
 from scoregate.local.routes import routes_dir
 from scoregate.local.supervisor import stop_supervisor
 from scoregate.local.traefik import Certificate, GatewayLimits, shared_config, static_config
 from scoregate.serving.http import SECURITY_HEADERS
-from stack.running import Answer, call, eventually, free_ports, pid_of, start, upstream
+from stack.running import Answer, call, eventually, pid_of, start, upstream
 
 LIMITS = GatewayLimits(max_body_bytes=2_000, answer_s=7, decision_s=2, drain_s=0.2)
 REQUESTS = 1_000

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from conftest import free_ports
 from scoregate.local import StackError
 from scoregate.local.ready import followed, wait_for, wait_until_ready
 from scoregate.local.state import Desired, ProcessSpec, write_desired
 from scoregate.local.supervisor import start_supervisor, stop_supervisor
-from stack.running import free_ports, start, upstream
+from stack.running import start, upstream
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from conftest import free_ports
 from scoregate.local.processes import alive, mark_of
 from scoregate.local.state import Stage, read_desired, write_desired
 from scoregate.local.supervisor import end_leftovers, start_supervisor, stop_supervisor, supervisor_of
 from scoregate.local.valkey import answers, valkey_spec
-from stack.running import call, eventually, free_ports, listening, pid_of, running, start, upstream
+from stack.running import call, eventually, listening, pid_of, running, start, upstream
 
 
 @pytest.fixture
