@@ -73,7 +73,8 @@ class BatchWorker:
         plan = self._artefact.signature.plan
         self._source = OnlineFeatures(plan, settings.store_url, timeout_s=STORE_TIMEOUT_S)
         cipher = FieldCipher.load(settings.ledger_key_file)
-        self._ledger = await open_ledger(settings.ledger(service), service, cipher=cipher)
+        timeout_s = settings.ledger_timeout_ms / 1000
+        self._ledger = await open_ledger(settings.ledger(service), service, timeout_s=timeout_s, cipher=cipher)
         self._scorer = Scorer(
             self._artefact, self._code, self._source, self._ledger, self._hashed, NoCounts(), arm=settings.arm
         )
