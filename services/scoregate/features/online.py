@@ -18,7 +18,7 @@ from scoregate.features import FeatureRow, ViewRow, encoding
 from scoregate.features.patience import patience
 from scoregate.features.plan import FeaturePlan, ViewPlan
 from scoregate.features.reading import UNREADABLE, Marker, StoredRow, assemble, judge, marker_key, read_marker
-from scoregate.features.round_trip import Command, round_trip
+from scoregate.features.round_trip import Command, RoundTrips
 
 CompleteUntil = Callable[[str, str, float], float]
 """(stream, filling of the store, watermark) → time up to which all that was acknowledged is counted in it, seconds."""
@@ -113,6 +113,7 @@ class OnlineFeatures:
             retry=Retry(NoBackoff(), 0),
             decode_responses=False,
         )
+        self._round_trips = RoundTrips(self._redis, timeout_s)
         self._plan = plan
         self._timeout_s = timeout_s
         self._complete_until_s = complete_until_s
@@ -208,14 +209,18 @@ class OnlineFeatures:
         commands += [("HGETALL", key) for _, key in self._markers]
         try:
             async with patience(self._timeout_s):
-                answers = await round_trip(self._redis, commands)
+                answers = await self._round_trips(commands)
         except (RedisError, OSError, TimeoutError) as problem:
             self.reachable = False
+            if isinstance(problem, TimeoutError):
+                # Slow or dead, nobody can tell: a new connection does not begin with what this one owes.
+                self._round_trips.drop()
             raise StoreUnavailable(f"the online store does not answer: {type(problem).__name__}") from problem
         self.reachable = True
         return answers
 
     async def close(self) -> None:
+        self._round_trips.drop()
         await self._redis.aclose()
 
 

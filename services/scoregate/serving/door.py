@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
-import secrets
 import time
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from scoregate.errors import (
     TooManyFailures,
     Unauthenticated,
 )
+from scoregate.randomness import Randomness
 from scoregate.scoring import FeatureCode
 from scoregate.serving.admission import Admission
 from scoregate.serving.answering import Answering
@@ -65,6 +65,7 @@ class Door:
     ) -> None:
         self.service = service
         self._contract, self._code, self._events = contract, code, events
+        self._drawn = Randomness()
 
     async def start(self) -> None:
         """Read the settings and begin to get ready; the listener answers meanwhile, with 503."""
@@ -134,7 +135,7 @@ class Door:
         started = time.perf_counter()
         request = Request(scope, receive)
         asked_id = request.header(b"x-request-id")
-        request_id = asked_id if asked_id and _REQUEST_ID.match(asked_id) else secrets.token_hex(8)
+        request_id = asked_id if asked_id and _REQUEST_ID.match(asked_id) else self._drawn(8).hex()
         route = self._routes.find(request.path)
         label = route.template if route else "unmatched"
         trace = (self._tracing if route and route.traced else UNTRACED).begin(
