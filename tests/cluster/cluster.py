@@ -71,13 +71,20 @@ class Release:
 
     def upgrade(self, *settings: str) -> None:
         """Bring the release to values.yaml and these settings, and wait for it."""
-        self._deploy("upgrade", "--wait", *(f"--set={each}" for each in (*PREPARED, *settings)))
+        self._upgrade("--wait", *(f"--set={each}" for each in settings))
+
+    def change(self, *options: str) -> None:
+        """Bring it to values.yaml and what Helm is told besides, and do not wait: of a Rollout Helm knows no end."""
+        self._upgrade(*options)
 
     def refused_upgrade(self, *settings: str) -> str:
         """What Helm says when it does not succeed."""
-        done = self._deploy("upgrade", *(f"--set={each}" for each in (*PREPARED, *settings)), check=False)
+        done = self._upgrade(*(f"--set={each}" for each in settings), check=False)
         assert done.returncode != 0, done.stdout
         return done.stderr
+
+    def _upgrade(self, *options: str, check: bool = True) -> Ran:
+        return self._deploy("upgrade", *(f"--set={each}" for each in PREPARED), *options, check=check)
 
     def _deploy(self, verb: str, *arguments: str, check: bool = True) -> Ran:
         chart, values = str(ROOT / "helm" / "scoregate"), f"--values={FOLDER / 'values.yaml'}"
@@ -96,9 +103,12 @@ class Release:
         return {**self.example, "application_id": f"test-{uuid.uuid4().hex[:12]}"}
 
     def post(self, client: httpx.Client | None = None) -> httpx.Response:
+        return self.ask(self.fresh(), client)
+
+    def ask(self, body: dict[str, Any], client: httpx.Client | None = None) -> httpx.Response:
         post = client.post if client else httpx.post
         headers = {"authorization": f"Bearer {self.key}"}
-        return post(f"{self.url}/v1/credit/score", json=self.fresh(), headers=headers, timeout=30)
+        return post(f"{self.url}/v1/credit/score", json=body, headers=headers, timeout=30)
 
     def weights(self) -> dict[str, int]:
         """Arm → its share on the route."""

@@ -24,9 +24,10 @@ class Asked(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`asked_s` is monotonic; `status` 0 means that nobody answered."""
+    """`asked_s` and `answered_s` are monotonic; `status` 0 means that nobody answered."""
 
     asked_s: float
+    answered_s: float
     status: int
     arm: str = ""
     source: str = ""
@@ -43,6 +44,10 @@ class Seen:
     def failed(self) -> list[Answer]:
         return [each for each in self.answers if each.status != 200]
 
+    def last_s(self, arm: str) -> float:
+        """When an arm gave its last answer."""
+        return max(each.answered_s for each in self.answers if each.arm == arm)
+
     def arms(self, since_s: float = 0.0) -> Counter[str]:
         return Counter(each.arm for each in self.answers if each.asked_s >= since_s)
 
@@ -51,10 +56,10 @@ class Seen:
 
 
 @contextmanager
-def load(release: Asked) -> Iterator[Seen]:
+def load(release: Asked, count: int = CALLERS) -> Iterator[Seen]:
     """Ask all the time for as long as the block lasts; connections are kept, as a real caller's are."""
     seen, stop = Seen(), threading.Event()
-    callers = [threading.Thread(target=_call, args=(release, seen, stop)) for _ in range(CALLERS)]
+    callers = [threading.Thread(target=_call, args=(release, seen, stop)) for _ in range(count)]
     for each in callers:
         each.start()
     try:
@@ -76,8 +81,8 @@ def _answer(release: Asked, client: httpx.Client, asked_s: float) -> Answer:
     try:
         response = release.post(client)
     except httpx.TransportError as problem:
-        return Answer(asked_s, 0, said=repr(problem))
+        return Answer(asked_s, time.monotonic(), 0, said=repr(problem))
     if response.status_code != 200:
-        return Answer(asked_s, response.status_code, said=response.text)
+        return Answer(asked_s, time.monotonic(), response.status_code, said=response.text)
     said = response.json()
-    return Answer(asked_s, 200, said["arm"], said["source"])
+    return Answer(asked_s, time.monotonic(), 200, said["arm"], said["source"])

@@ -10,7 +10,7 @@ from cluster.cluster import Release, kubectl
 from cluster.load import Seen, load
 from stack.running import eventually
 
-COUNTED = 1_000
+COUNTED, CALLERS = 10_000, 16
 CANARY = "defaults.canary.tag=v2"
 NEVER = "defaults.canary.model=nothing"
 
@@ -40,7 +40,7 @@ def test_an_upgrade_fails_nobody(healed: Release) -> None:
 
 def test_one_upgrade_makes_a_canary_of_ten_percent(healed: Release) -> None:
     """Nobody meets it before its pods are ready; then it gets its share; a rollback takes it away at once."""
-    with load(healed) as seen:
+    with load(healed, CALLERS) as seen:
         healed.upgrade(CANARY, "defaults.canary.weight=10")
         began_s = more(seen, COUNTED)
         arms = seen.arms(began_s)
@@ -105,8 +105,10 @@ def test_a_verb_gives_and_takes_and_helm_goes_on(healed: Release, way: str) -> N
         healed.upgrade(CANARY)
         healed.canary("start", "--weight=60")
         eventually(lambda: seen.arms()["canary"] > 0)
+        commanded_s = time.monotonic()
         healed.canary("rollback")
         eventually(lambda: only_stable(seen))
+        print(f"{seen.last_s('canary') - commanded_s:.2f} s from the command to the canary's last answer")
         healed.rollback() if way == "rollback" else healed.upgrade()
         more(seen, 20)
 
