@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from baseline.fill import fill, key
-from contenders import OTHERS, SERVICES, Contender, family, pin, served
+from contenders import OTHERS, SERVICES, Contender, family, pin, running, served
 from customers import by_zipf, copy_rows, customers, live_rows, originals, pairs
 from goldens import requests_of
 from ownstack import Own, own_stack
@@ -31,6 +31,7 @@ from scoregate.training.repository import connection_string
 
 DRAWS = 200_000
 OURS, GATE, TUTORIAL, TUTORIAL_ASYNC, EMPTY = "fraud", "fraud by gateway", "tutorial", "tutorial async", "empty"
+MLSERVER = "MLServer, model only"
 WAITING = {"QUEUE_MS": "60", "RATE_PER_S": "1000000"}
 """Sixty-four callers who wait in turn rather than come again, with one key."""
 
@@ -100,7 +101,38 @@ def _others(own: Own, folder: Path, paid: list[dict[str, Any]], opened: ExitStac
         url = f"http://127.0.0.1:{port}/score"
         found[name] = Contender(name, url, folder / f"{OURS}.bodies", lambda pid=process.pid: family(pid))  # type: ignore[misc]
     tutorial = found[TUTORIAL]
-    return found | {TUTORIAL_ASYNC: replace(tutorial, name=TUTORIAL_ASYNC, url=f"{tutorial.url}_async")}
+    found[TUTORIAL_ASYNC] = replace(tutorial, name=TUTORIAL_ASYNC, url=f"{tutorial.url}_async")
+    return found | {MLSERVER: _mlserver(own, folder, opened)}
+
+
+def _mlserver(own: Own, folder: Path, opened: ExitStack) -> Contender:
+    """The champion's forest in MLServer's process, asked with the vectors that the champion was accepted with."""
+    program = Path(sys.executable).parents[1] / "mlserver" / "bin" / "mlserver"
+    if not program.exists():
+        raise LookupError("MLServer has an environment of its own, which `make bench` makes: start it by that")
+    of, home = champion(own.settings.models(OURS)), folder / "mlserver"
+    home.mkdir()
+    http, grpc, metrics = free_ports(3)
+    settings = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics, "debug": False}
+    # On one core a second process that infers would only be in the way of the first.
+    (home / "settings.json").write_text(json.dumps({**settings, "parallel_workers": 0}))
+    model = {"name": OURS, "implementation": "mlserver_xgboost.XGBoostModel"}
+    uri = {"parameters": {"uri": str(of / "model.ubj")}}
+    (home / "model-settings.json").write_text(json.dumps({**model, **uri}))
+    url, env = f"http://127.0.0.1:{http}/v2/models/{OURS}", {"OMP_NUM_THREADS": "1"}
+    process = opened.enter_context(running([str(program), "start", str(home)], f"{url}/ready", home / "log", env))
+    bodies = _written(folder / "mlserver.bodies", _vectors(of))
+    return Contender(MLSERVER, f"{url}/infer", bodies, lambda: family(process.pid))
+
+
+def _vectors(model: Path) -> list[bytes]:
+    """Requests of the open inference protocol. A missing value is a number, since its JSON knows no other."""
+    said = []
+    for golden in json.loads((model / "golden.json").read_text()):
+        data = [-1.0 if value is None else value for value in golden["vector"]]
+        tensor = {"name": "vector", "shape": [1, len(data)], "datatype": "FP32", "data": data}
+        said.append(json.dumps({"inputs": [tensor]})[:-1].encode() + b',"id":"')
+    return said
 
 
 def answers(found: dict[str, Contender]) -> dict[str, dict[str, int]]:

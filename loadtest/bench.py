@@ -35,6 +35,7 @@ from openloop import OpenLoop, quantile
 from ownstack import Own
 from replicas import Replica
 from results import write
+from stages import budget, start
 from wrk import Flood, flood
 
 from conftest import free_ports
@@ -156,6 +157,18 @@ def paired(own: Own, ours: Contender, folder: Path, asked: argparse.Namespace) -
     return {"one_us": one_us, "two_us": two_us, "ratio": median(two / one for one, two in found)}
 
 
+def budgeted(ours: Contender, folder: Path, seconds: float) -> dict[str, float]:
+    """Microseconds of processor time that a request spends in each stage, under load."""
+    samples = folder / "samples"
+    sampling = start(ours.pids()[-1], seconds, samples)
+    stretch = flooded(ours, 16, seconds)
+    _, why = sampling.communicate()
+    if sampling.returncode:
+        raise RuntimeError(f"py-spy ended with {sampling.returncode}: {why.decode()}")
+    with samples.open() as lines:
+        return budget(lines, stretch.cpu_us)
+
+
 def _both(one: Contender, other: Contender, seconds: float) -> float:
     async def both() -> list[Stretch]:
         return await asyncio.gather(*(asyncio.to_thread(flooded, each, 16, seconds) for each in (one, other)))
@@ -187,6 +200,7 @@ def main() -> int:
             said["latency"] = latency(found, best, asked)
             said["started"] = started(own, Path(name))
             said["two processes"] = paired(own, found[OURS], Path(name), asked)
+            said["budget"] = budgeted(found[OURS], Path(name), 5 * asked.seconds)
         said["memory"] = {one: resident_mb(found[one].pids()) for one in (*catalog.services(), TUTORIAL, EMPTY)}
         said["answers"] = answers(found)
     if asked.json:

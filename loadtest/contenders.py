@@ -74,16 +74,20 @@ def served(service: str, port: int, log: Path, env: Mapping[str, str]) -> Iterat
     """Run one service of `baseline/` by `bentoml serve`, until the block ends."""
     command = [sys.executable, "-m", "bentoml", "serve", f"service:{service}", "--working-dir", str(BASELINE)]
     own = {"BENTOML_HOME": str(log.with_suffix(".home")), "BENTOML_DO_NOT_TRACK": "true", "OMP_NUM_THREADS": "1"}
+    address = ("--host", "127.0.0.1", "--port", str(port))
+    with running([*command, *address], f"http://127.0.0.1:{port}/readyz", log, {**own, **env}) as process:
+        yield process
+
+
+@contextmanager
+def running(
+    command: Sequence[str], ready_url: str, log: Path, env: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the block ends; it begins when the URL answers 200. Raises as `until_answered`."""
     with log.open("wb") as said:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            env={**os.environ, **own, **env},
-            stdout=said,
-            stderr=said,
-            start_new_session=True,
-        )
+        process = subprocess.Popen(command, env={**os.environ, **env}, stdout=said, stderr=said, start_new_session=True)
         try:
-            until_answered(f"http://127.0.0.1:{port}/readyz", process, log)
+            until_answered(ready_url, process, log)
             yield process
         finally:
             process.terminate()

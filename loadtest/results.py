@@ -26,6 +26,7 @@ def write(said: dict[str, Any], path: Path) -> int:
         ("Throughput", ("contender", "connections", "answers/s", "lowest-highest", "CPU us each"), _flooded(said)),
         ("What must hold", ("what", "is", "must be", "holds"), ratios),
         ("Times at a steady rate", ("what", "rate/s", "p50 ms", "p99", "p99.9", "late p99"), _at_rate(said)),
+        ("Where the time of a request goes", ("stage", "CPU us", "share"), _budget(said)),
         ("Cold start", ("service", "ready after s", "MB then"), _started(said)),
         ("Memory after the load", ("process group", "MB resident"), _memory(said)),
         ("How our decisions were made", ("service", "source/rung/outcome", "decisions"), _answered(said)),
@@ -106,6 +107,8 @@ def _of_throughput(said: dict[str, Any]) -> Iterable[Ratio]:
         least = None if connections == "1" else 8
         yield _must(f"throughput, tutorial's = 1, {connections} connections", _mid(said, name) / tutorial, least=least)
         yield _must(f"throughput, empty endpoint's = 1, {connections} connections", _mid(said, name) / empty, least=1)
+        other = _mid(said, f"MLServer, model only {connections}")
+        yield _must(f"throughput, MLServer's = 1, {connections} connections", _mid(said, name) / other)
     cpu_us = min(_mid(said, name, "cpu_us") for name in said["throughput"] if name.startswith("fraud "))
     yield _must("million decisions per core-hour", CORE_HOUR_S / cpu_us)
 
@@ -133,6 +136,12 @@ def _at_rate(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
             f"{rounds[0]['per_s']:.0f}",
             *(f"{median(one[q] for one in rounds):.2f}" for q in ("p50_ms", "p99_ms", "p99.9_ms", "late_ms")),
         )
+
+
+def _budget(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
+    stages = said.get("budget", {})
+    for stage, us in stages.items():
+        yield stage, f"{us:.0f}", f"{us / sum(stages.values()):.0%}"
 
 
 def _started(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:

@@ -5,7 +5,7 @@
 Starts a stack of its own in --home. Every --every seconds the service's resident memory and the 99th percentile of the
 window are noted; after the first fifth a straight line is laid through each. The exit code is 1 when memory grows by
 more than 2 % of itself, or the 99th percentile by more than half, over the rest of the run, or when more than 1 in
-1,000 answers was no decision.
+100 answers was no decision: a machine that is held up for a tenth of a second refuses what came meanwhile.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> int:
         found = asyncio.run(soaked(own, asked.requests, asked.rate, asked.every))
     print(json.dumps(found, indent=2) if asked.json else "\n".join(f"{name}: {value}" for name, value in found.items()))
     is_flat = found["memory_growth"] < 0.02 and found["p99_growth"] < 0.5
-    return 0 if is_flat and found["failed_share"] <= 0.001 else 1
+    return 0 if is_flat and found["failed_share"] <= 0.01 else 1
 
 
 if __name__ == "__main__":
