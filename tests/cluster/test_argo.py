@@ -114,7 +114,7 @@ def test_a_wrong_canary_is_taken_back_by_argo(argo: Release) -> None:
         eventually(lambda: {each.arm for each in seen.answers[-50:]} == {"stable"}, PATIENCE_S)
     (run,) = get("analysisruns")["items"]
     (result,) = run["status"]["metricResults"]
-    looks = [look.get("value", look.get("message", "")) for look in result["measurements"]]
+    looks = [json.loads(look["value"]) for look in result["measurements"] if "value" in look]
     print(f"Argo saw {looks} and said: {rollout()['message']}; the canary gave {seen.arms()['canary']} answers")
 
     assert [] == seen.failed
