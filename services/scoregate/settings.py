@@ -64,7 +64,7 @@ class Settings(TracingSettings):
     )
     ledger_url: str | None = Field(None, description="Ledger; default sqlite:///<home>/ledger/<service>.db.")
     ledger_timeout_ms: float = Field(
-        500.0,
+        800.0,
         gt=0,
         description="Longest wait for the ledger: a transaction of PostgreSQL's, or another process's turn at a file.",
     )

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from scoregate.errors import ScoregateError
 from scoregate.events import Event, Outgoing
+
+TIMEOUT_S: Final = 0.8
+"""Longest wait for a transaction, unless it is said otherwise: a caller who waits a second is answered after it."""
 
 
 @dataclass(frozen=True, slots=True)

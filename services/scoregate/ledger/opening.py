@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from scoregate.errors import ArtefactError, LedgerUnavailable
-from scoregate.ledger import Ledger
+from scoregate.ledger import TIMEOUT_S, Ledger
 from scoregate.ledger.cipher import FieldCipher
 from scoregate.ledger.encrypted import EncryptedLedger
 from scoregate.ledger.sqlite import SqliteLedger
-
-TIMEOUT_S = 0.5
 
 
 async def open_ledger(

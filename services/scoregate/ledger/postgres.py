@@ -12,7 +12,7 @@ import asyncpg
 
 from scoregate.errors import LedgerUnavailable, ScoregateError
 from scoregate.events import Event, Outgoing
-from scoregate.ledger import Appended, Broken, Decision, Entry, Recorded
+from scoregate.ledger import TIMEOUT_S, Appended, Broken, Decision, Entry, Recorded
 from scoregate.ledger.archive import broken_chains
 from scoregate.ledger.entry import Sealed, seal
 from scoregate.ledger.group import Pair, Posted, Waiting, each
@@ -37,7 +37,7 @@ class PostgresLedger:
     on_outgoing: Callable[[Sequence[Outgoing]], None] | None = None
 
     def __init__(
-        self, url: str, service: str, *, max_batch: int = 256, queue_limit: int = 4096, timeout_s: float = 0.5
+        self, url: str, service: str, *, max_batch: int = 256, queue_limit: int = 4096, timeout_s: float = TIMEOUT_S
     ) -> None:
         self.service = service
         self.writer = uuid.uuid4().hex

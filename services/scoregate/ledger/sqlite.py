@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from scoregate.errors import LedgerUnavailable, ScoregateError
 from scoregate.events import Event, Outgoing
-from scoregate.ledger import Appended, Broken, Decision, Entry, Recorded
+from scoregate.ledger import TIMEOUT_S, Appended, Broken, Decision, Entry, Recorded
 from scoregate.ledger.archive import broken_chains
 from scoregate.ledger.entry import Sealed, seal
 from scoregate.ledger.group import Pair, Place, Places, Posted, Waiting
@@ -38,7 +38,13 @@ class SqliteLedger:
     on_outgoing: Callable[[Sequence[Outgoing]], None] | None = None
 
     def __init__(
-        self, path: Path, service: str, *, max_batch: int = 256, queue_limit: int = 4096, lock_timeout_s: float = 0.5
+        self,
+        path: Path,
+        service: str,
+        *,
+        max_batch: int = 256,
+        queue_limit: int = 4096,
+        lock_timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.path = path
         self.service = service
