@@ -73,6 +73,8 @@ def argo(prometheus: None, wrong: None, release: Release) -> Iterator[Release]:
     kubectl("rollout", "status", "deployment/scoregate-credit-judge", "--timeout=5m")
     yield release
     release.upgrade()
+    # The next test must not take pods that are on their way for those of the release.
+    eventually(lambda: not get("pods", "--selector=rollouts-pod-template-hash")["items"], PATIENCE_S)
 
 
 def rollout() -> dict[str, Any]:
