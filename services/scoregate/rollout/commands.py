@@ -9,6 +9,8 @@ import argparse
 from functools import partial
 from importlib import import_module
 
+from scoregate.rollout.flip import RELEASE
+
 _VERBS = {
     "start": "start a canary, or change the weight of the one there is",
     "status": "say which canary there is, and what was done to it",
@@ -47,7 +49,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def _add_place(action: argparse.ArgumentParser) -> None:
     action.add_argument("--kube", action="store_true", help="of a Helm release, by kubectl, not of the local stack")
-    action.add_argument("--release", default="scoregate", help="the release's name (default: %(default)s)")
+    action.add_argument("--release", default=RELEASE, help="the release's name (default: %(default)s)")
     action.add_argument("--namespace", help="default: that of kubectl's context")
 
 

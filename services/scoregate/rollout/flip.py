@@ -7,9 +7,15 @@ process.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from scoregate.home import home
 from scoregate.local.routes import go_back, turn
+
+RELEASE: Final = "scoregate"
+"""A Helm release, where no other is named."""
+
+_WITH_VALUES: Final = ("--release", "--namespace", "--who", "--why")
 
 
 def rollout_dir(home: Path) -> Path:
@@ -30,10 +36,15 @@ def flip(words: list[str]) -> None:
     """Go back as the command line says, `words` without the verb itself.
 
     Nothing happens here unless the service comes first, as everybody writes it, and its canary is of this machine's
-    stack: the verb itself understands every order of words, and has the errors.
+    stack, or of a release whose options are written out: the verb itself understands every order of words, and has the
+    errors.
     """
     # Options may be shortened.
-    if not words or any(word.startswith(("-h", "--h", "--k")) for word in words):
+    if not words or any(word.startswith(("-h", "--h")) for word in words):
+        return
+    if any(word.startswith("--k") for word in words):
+        if (found := release_of(words)) is not None:
+            _flip_release(*found)
         return
     where, service = home(), words[0]
     if state_file(where, service).is_file():
@@ -41,6 +52,33 @@ def flip(words: list[str]) -> None:
         go_back(where, service)
         with turn(where, service):
             leave(where, service)
+
+
+def release_of(words: list[str]) -> tuple[str, str, str | None] | None:
+    """Return service, release and namespace; None where a word could mean something else than it says."""
+    service, *rest = words
+    said, more = {"--release": RELEASE}, iter(rest)
+    for word in more:
+        option, equals, value = word.partition("=")
+        if word == "--kube":
+            continue
+        if option not in _WITH_VALUES:
+            return None
+        said[option] = value if equals else next(more, "")
+    return None if service.startswith("-") else (service, said["--release"], said.get("--namespace"))
+
+
+def _flip_release(service: str, release: str, namespace: str | None) -> None:
+    from scoregate.errors import ScoregateError
+    from scoregate.rollout import route
+    from scoregate.rollout.kubectl import Kubectl
+
+    name = route.route_name(release, service)
+    try:
+        Kubectl(namespace).patch_route(name, route.usual_flip(name))
+    except ScoregateError:
+        # What stands against it the verb finds again, and says.
+        return
 
 
 def leave(home: Path, service: str) -> None:

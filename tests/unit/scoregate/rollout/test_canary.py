@@ -14,7 +14,7 @@ from scoregate.local import StackError, gateway
 from scoregate.local.routes import turn
 from scoregate.rollout import canary as records
 from scoregate.rollout.canary import Canary
-from scoregate.rollout.flip import flip
+from scoregate.rollout.flip import flip, release_of
 from scoregate.rollout.local import LocalRollout
 from scoregate.settings import Settings
 
@@ -79,6 +79,22 @@ def test_what_does_not_go_back_here_flips_nothing(
 
     assert CANARY == rollout.canary
     assert 10 == gateway.read_weights(tmp_path, "fraud")["canary"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["fraud", "--kube"], ("fraud", "scoregate", None)),
+        (["fraud", "--release=risk", "--kube", "--namespace", "ns"], ("fraud", "risk", "ns")),
+        (["fraud", "--kube", "--why", "--kube", "--who=me"], ("fraud", "scoregate", None)),
+        (["fraud", "--kube", "--rel", "risk"], None),
+        (["fraud", "--kub", "--release", "risk"], None),
+        (["--kube", "fraud"], None),
+    ],
+)
+def test_a_release_is_flipped_where_it_is_written_out(words: list[str], found: tuple[str, str, str | None]) -> None:
+    """A shortened option may name another release than the usual one: the verb knows which."""
+    assert found == release_of(words)
 
 
 def test_nothing_slow_is_imported_before_the_flip(tmp_path: Path) -> None:
