@@ -26,9 +26,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from customers import Customer, copy_rows, live_rows, originals
 from goldens import requests_of
 from openloop import OpenLoop
 from ownstack import Own, own_stack
+from redis import Redis
 
 from scoregate import catalog
 from scoregate.local.plan import ports
@@ -45,6 +47,15 @@ MARKS: Final = (b"zqxplant", b"+491519988", b"1907-07-07")
 """What every planted value holds, in small letters: ids, document, name, address, mail; telephone; birth."""
 LOOK_S: Final = 2.0
 OVERLAP: Final = 64
+FACTS: Final = {
+    "home": "rent",
+    "job": "fixed",
+    "income": 150,
+    "expenses": 60,
+    "assets": 1_000,
+    "debt": 0,
+    "records": False,
+}
 SHARES: Final = {"fraud": 0.6, "credit": 0.15, "kyc": 0.15}
 
 
@@ -61,7 +72,16 @@ def planted(service: str, request: dict[str, Any], n: int) -> dict[str, Any]:
     }
     personal = catalog.part(service, "contract").Request.PERSONAL
     said = {name: values.get(name, f"zqxplant_{name}_{tag}") for name in personal}
-    return request | said | ({"amount_minor": AMOUNT} if "amount_minor" in request else {})
+    facts = {"applicant_facts": FACTS} if service == "credit" else {}
+    return request | said | facts | ({"amount_minor": AMOUNT} if "amount_minor" in request else {})
+
+
+def known(own: Own) -> list[dict[str, Any]]:
+    """Let the store know the planted people as fraud does, each a copy of a customer; return a request about each."""
+    paid = originals(own.settings)
+    who = [Customer(planted("fraud", paid[n % len(paid)], n), paid[n % len(paid)]) for n in range(PEOPLE)]
+    copy_rows(Redis.from_url(own.settings.store_url), live_rows(own.settings, who))
+    return [one.request for one in who]
 
 
 @dataclass
@@ -100,11 +120,12 @@ class Search:
 
 def good(own: Own, service: str, serial: Iterator[int], run: str) -> Callable[[], bytes]:
     key = catalog.part(service, "contract").Request.NATURAL_KEY
-    turns = itertools.cycle(requests_of(service, own.settings))
+    some = requests_of(service, own.settings)
+    asked = known(own) if service == "fraud" else [planted(service, some[n % len(some)], n) for n in range(PEOPLE)]
+    turns = itertools.cycle(asked)
 
     def body() -> bytes:
-        n = next(serial)
-        return json.dumps({**planted(service, next(turns), n), key: f"leak-{run}-{n}"}).encode()
+        return json.dumps({**next(turns), key: f"leak-{run}-{next(serial)}"}).encode()
 
     return body
 
