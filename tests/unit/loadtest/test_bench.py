@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loadtest import customers, results
+from loadtest import customers, results, stages
 
 from fraud.contract import EXAMPLE, Request
 
 
 def seen(ours_per_s: float, *, failed: int = 0, kinds: dict[str, int] | None = None) -> dict[str, Any]:
-    """What a run saw in which the tutorial made 300 answers a second, and the empty endpoint 1,000."""
+    """What a run saw in which the tutorial made 300 answers a second, the empty endpoint 1,000, MLServer 1,500."""
 
     def rounds(per_s: float, wrong: int = 0) -> list[dict[str, float]]:
         return [{"per_s": per_s, "failed": wrong, "cpu_us": 1e6 / per_s, "p50_ms": 1, "p99_ms": 2, "p999_ms": 3}]
@@ -25,6 +25,7 @@ def seen(ours_per_s: float, *, failed: int = 0, kinds: dict[str, int] | None = N
             "tutorial 16": rounds(290),
             "tutorial async 16": rounds(300),
             "empty 16": rounds(1_000),
+            "MLServer, model only 16": rounds(1_500),
         },
         "memory": {"fraud": 100.0},
         "answers": {"fraud": kinds or {"model/fresh/approve": 9}},
@@ -34,9 +35,9 @@ def seen(ours_per_s: float, *, failed: int = 0, kinds: dict[str, int] | None = N
 def test_what_holds_is_said_and_ends_with_0(tmp_path: Path) -> None:
     """Ten times the faster of the tutorial's endpoints holds."""
     assert 0 == results.write(seen(3_000), tmp_path / "RESULTS.md")
-    assert (
-        "| throughput, tutorial's = 1, 16 connections | 10.00 | >= 8 | yes |" in (tmp_path / "RESULTS.md").read_text()
-    )
+    written = (tmp_path / "RESULTS.md").read_text()
+    assert "| throughput, tutorial's = 1, 16 connections | 10.00 | >= 8 | yes |" in written
+    assert "| throughput, MLServer's = 1, 16 connections | 2.00 |  |  |" in written
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,18 @@ def test_a_drawn_body_is_a_request_once_it_has_an_id() -> None:
     assert {one.request["device_id"] for one in who} >= {one.device_id for one in drawn}
     assert 50 == len({json.dumps(one.request) for one in who})
     assert max(counts) > 5 * sorted(counts)[25]
+
+
+def test_a_sample_belongs_to_the_innermost_stage_and_a_wait_to_none() -> None:
+    """What a library that many use takes is its caller's; a thread that waits takes no processor."""
+    door = "thread (1): MainThread;run (asyncio/runners.py:1);__call__ (scoregate/serving/door.py:1)"
+    samples = [
+        f"{door};answer (scoregate/deciding.py:1);encode (json/encoder.py:2) 30",
+        f"{door};inc (prometheus_client/values.py:3) 10",
+        "thread (1): MainThread;run (asyncio/runners.py:1) 9",
+        "thread (2): x;run (nobody/knows.py:1) 1",
+        "thread (3): recent;wait (threading.py:331) 500",
+    ]
+    expected = {"policy and reasons": 600.0, "count": 200.0, "event loop": 180.0, "other": 20.0}
+
+    assert expected == pytest.approx(stages.budget(samples, 1_000.0))
