@@ -4,8 +4,8 @@
 
 Entities are copies of the demo's customers, an account and a device each, and payments about them are drawn by Zipf's
 law; service and the rest have a core each, as in `bench.py`. Forests of a size are trained on noise with the
-champion's features and depth: what a tree says does not matter to how long it is asked. `SCALING.md` has the figures,
-and what follows from them. Exit code 1 when an answer failed.
+champion's features and depth: what a tree says does not matter to how long it is asked. Exit code 1 when an answer
+failed.
 """
 
 from __future__ import annotations
