@@ -87,15 +87,24 @@ def test_who_gives_up_leaves_the_others_their_answers(url: str) -> None:
     scenario(url, act)
 
 
-def test_a_broken_connection_fails_who_waits_and_is_made_anew(url: str) -> None:
-    """Nobody waits for what cannot come."""
+def kill_all(url: str, trips: RoundTrips) -> None:
+    with Redis.from_url(url) as redis:
+        redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # type: ignore[no-untyped-call]
+
+
+def let_go(url: str, trips: RoundTrips) -> None:
+    trips.drop()
+
+
+@pytest.mark.parametrize("end", [kill_all, let_go])
+def test_a_broken_connection_fails_who_waits_and_is_made_anew(url: str, end: Callable[[str, RoundTrips], None]) -> None:
+    """Whether the server ends it or we do, nobody waits for what cannot come."""
 
     async def act(trips: RoundTrips) -> None:
         await trips([("PING",)])
         waiting = asyncio.create_task(trips([("BLPOP", "nothing", "0")]))
         await asyncio.sleep(0.05)
-        with Redis.from_url(url) as redis:
-            redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # type: ignore[no-untyped-call]
+        end(url, trips)
         with pytest.raises(Lost):
             await waiting
 
@@ -104,18 +113,16 @@ def test_a_broken_connection_fails_who_waits_and_is_made_anew(url: str) -> None:
     scenario(url, act)
 
 
-def test_a_dropped_connection_is_made_anew(url: str) -> None:
-    """Who waits on one that was given up learns it at once."""
+def test_what_nobody_asked_for_is_given_to_nobody(url: str) -> None:
+    """A message of a subscription comes by itself; who asks next has an answer of a new connection."""
 
     async def act(trips: RoundTrips) -> None:
-        await trips([("PING",)])
-        waiting = asyncio.create_task(trips([("BLPOP", "nothing", "0")]))
-        await asyncio.sleep(0.05)
-        trips.drop()
-        with pytest.raises(Lost):
-            await waiting
+        await trips([("SUBSCRIBE", "news")])
+        with Redis.from_url(url) as redis:
+            redis.publish("news", "unasked")
+        await asyncio.sleep(0.1)
 
-        assert await trips([("ECHO", "again")]) == [b"again"]
+        assert await trips([("ECHO", "asked")]) == [b"asked"]
 
     scenario(url, act)
 

@@ -99,7 +99,10 @@ class _Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         try:
-            while self._waiting and (answer := self._reader.gets()) is not _NOT_YET:
+            while (answer := self._reader.gets()) is not _NOT_YET:
+                if not self._waiting:
+                    # Whoever asks next must not be given it.
+                    return self.abort()
                 self._take(answer)
         except hiredis.ProtocolError:
             self.abort()
