@@ -18,8 +18,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,7 +139,7 @@ class Running:
         return float(times.user + times.system)
 
 
-async def serve(port: int) -> None:
+async def _serve(port: int) -> None:
     """Serve the door of the environment's settings until the process is ended."""
     contract, features = (catalog.part(SERVICE, part) for part in ("contract", "features"))
     door = Door(SERVICE, contract, features, event_code(SERVICE))  # type: ignore[arg-type]
@@ -163,7 +163,7 @@ def doors(script: str, of: Mapping[str, Settings], **env: str) -> Iterator[dict[
         yield found
 
 
-async def measured(stack: Settings, of: Mapping[str, Running], asked: argparse.Namespace) -> list[dict[str, Any]]:
+async def _measured(stack: Settings, of: Mapping[str, Running], asked: argparse.Namespace) -> list[dict[str, Any]]:
     callers = {name: Caller(one.port, stack) for name, one in of.items()}
     for name, caller in callers.items():
         await _until_ready(of[name].port)
@@ -205,7 +205,7 @@ async def _until_ready(port: int) -> None:
     raise TimeoutError("a door does not become ready")
 
 
-def summary(rounds: list[dict[str, Any]], base: str) -> dict[str, Any]:
+def _summary(rounds: list[dict[str, Any]], base: str) -> dict[str, Any]:
     """Medians over rounds, and ratios to `base` of the same round."""
     found: dict[str, Any] = {}
     for name, stretches in rounds[0].items():
@@ -222,7 +222,33 @@ def summary(rounds: list[dict[str, Any]], base: str) -> dict[str, Any]:
     return found
 
 
-def parser(doc: str | None) -> argparse.ArgumentParser:
+def main(
+    doc: str | None,
+    start: Callable[[Settings], AbstractContextManager[dict[str, Running]]],
+    base: str,
+    become: Callable[[str], None],
+) -> int:
+    """Measure the doors that `start` starts, or be one of them: `become` makes this process the one of that name.
+
+    Return 1 when an answer was no decision, or a fallback without need.
+    """
+    asked = _parser(doc).parse_args()
+    if asked.serve:
+        become(asked.serve)
+        asyncio.run(_serve(asked.port))
+        return 0
+    stack = Settings()
+    with start(stack) as of:
+        found = _summary(asyncio.run(_measured(stack, of, asked)), base)
+    if asked.json:
+        print(json.dumps({"load": os.getloadavg()[0], "cores": os.cpu_count(), **found}, indent=2))
+    else:
+        for name, one in found.items():
+            print(f"{name:<14} " + ", ".join(f"{what} {value:g}" for what, value in one.items()))
+    return 1 if any(one["failed"] or one["fallbacks"] for one in found.values()) else 0
+
+
+def _parser(doc: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     made.add_argument("--rounds", type=int, default=5)
     made.add_argument("--seconds", type=float, default=4.0, help="of one stretch")
@@ -231,13 +257,3 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     made.add_argument(SERVE, help=argparse.SUPPRESS)
     made.add_argument("--port", type=int, help=argparse.SUPPRESS)
     return made
-
-
-def report(found: Mapping[str, Any], *, as_json: bool) -> int:
-    """Print; return 1 when an answer was no decision, or a fallback without need."""
-    if as_json:
-        print(json.dumps({"load": os.getloadavg()[0], "cores": os.cpu_count(), **found}, indent=2))
-    else:
-        for name, one in found.items():
-            print(f"{name:<14} " + ", ".join(f"{what} {value:g}" for what, value in one.items()))
-    return 1 if any(one["failed"] or one["fallbacks"] for one in found.values()) else 0

@@ -107,7 +107,7 @@ class Search:
             except FileNotFoundError:
                 continue
             self.search(path.name, self._ends.get(inode, b"") + new)
-            self.requests_logged += new.count(b'"event": "request"') + new.count(b'"event":"request"')
+            self.requests_logged += new.count(b'"event":"request"')
             self.bytes += len(new)
             self._ends[inode] = new[-OVERLAP:] if new else self._ends.get(inode, b"")
 

@@ -8,7 +8,6 @@ brings no event. The exit code is 1 when an answer was no decision, or a fallbac
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from costs import QUIET, Running, doors, measured, parser, report, serve, summary
+from costs import QUIET, Running, doors, main
 
 from scoregate.events import Event
 from scoregate.ledger import Appended, Entry
@@ -59,18 +58,10 @@ def ledgers(stack: Settings) -> Iterator[dict[str, Running]]:
         yield ending.enter_context(doors(__file__, of))
 
 
-def main() -> int:
-    asked = parser(__doc__).parse_args()
-    if asked.serve:
-        if asked.serve == OFF:
-            startup.open_ledger = _off  # type: ignore[assignment]
-        asyncio.run(serve(asked.port))
-        return 0
-    stack = Settings()
-    with ledgers(stack) as of:
-        found = summary(asyncio.run(measured(stack, of, asked)), OFF)
-    return report(found, as_json=asked.json)
+def _become(name: str) -> None:
+    if name == OFF:
+        startup.open_ledger = _off  # type: ignore[assignment]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, ledgers, OFF, _become))

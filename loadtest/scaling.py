@@ -55,12 +55,13 @@ def by_entities(own: Own, folder: Path, seconds: float) -> list[dict[str, float]
         url = f"http://127.0.0.1:{_port(own)}/v1/{SERVICE}/score"
         headers = {"Authorization": f"Bearer {own.key}"}
         ours = Contender(SERVICE, url, bodies, lambda: own.pids(f"{SERVICE}-stable"), headers)
+        used = _used(store)
         stretches = [flooded(ours, 16, seconds) for _ in range(ROUNDS)]
         said.append(
             {
                 "customers": count,
-                "store_mb": _used(store) / 1e6,
-                "bytes_each": (_used(store) - before) / count,
+                "store_mb": used / 1e6,
+                "bytes_each": (used - before) / count,
                 "per_s": median(one.per_s for one in stretches),
                 "cpu_us": median(one.cpu_us for one in stretches),
                 "failed": sum(one.failed for one in stretches),

@@ -9,19 +9,18 @@ an answer was no decision, or a fallback without need.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from costs import QUIET, Running, doors, measured, parser, report, serve, summary
+from costs import QUIET, Running, doors, main
 
 from scoregate.serving import door
 from scoregate.settings import Settings
-from scoregate.telemetry.metrics import Metrics
+from scoregate.telemetry.metrics import Metrics, NoCounts
 
 # `costs` lets the tests' parts be found.
 from conftest import free_ports  # isort: skip
@@ -36,7 +35,7 @@ class _NoGauge:
         return nullcontext()
 
 
-class NoMetrics(Metrics):
+class NoMetrics(NoCounts, Metrics):
     """Counts nothing that a request brings about."""
 
     def _bind(self, arm: str) -> None:
@@ -44,15 +43,6 @@ class NoMetrics(Metrics):
         self.in_flight: Any = _NoGauge()
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        pass
-
-    def decision(self, model: str, outcome: str, source: str, rung: str, score: float | None) -> None:
-        pass
-
-    def degraded(self, view: str, status: str) -> None:
-        pass
-
-    def missing(self, features: Iterable[str]) -> None:
         pass
 
     def stage(self, span: str, seconds: float) -> None:
@@ -77,18 +67,10 @@ def watched(stack: Settings) -> Iterator[dict[str, Running]]:
         yield ending.enter_context(doors(__file__, of, PROMETHEUS_MULTIPROC_DIR=str(folder / "metrics")))
 
 
-def main() -> int:
-    asked = parser(__doc__).parse_args()
-    if asked.serve:
-        if asked.serve == NO_METRICS:
-            door.Metrics = NoMetrics  # type: ignore[misc]
-        asyncio.run(serve(asked.port))
-        return 0
-    stack = Settings()
-    with watched(stack) as of:
-        found = summary(asyncio.run(measured(stack, of, asked)), METRICS)
-    return report(found, as_json=asked.json)
+def _become(name: str) -> None:
+    if name == NO_METRICS:
+        door.Metrics = NoMetrics  # type: ignore[misc]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, watched, METRICS, _become))

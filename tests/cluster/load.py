@@ -44,6 +44,10 @@ class Seen:
     def failed(self) -> list[Answer]:
         return [each for each in self.answers if each.status != 200]
 
+    def are_all_of(self, arm: str) -> bool:
+        """Whether the last that were answered all met this arm: the gateway hears of new weights a moment later."""
+        return {arm} == {each.arm for each in self.answers[-50:]}
+
     def last_s(self, arm: str) -> float:
         """When an arm gave its last answer."""
         return max(each.answered_s for each in self.answers if each.arm == arm)

@@ -22,11 +22,6 @@ def more(seen: Seen, count: int) -> float:
     return now_s
 
 
-def only_stable(seen: Seen) -> bool:
-    """Whether the last that were answered all met stable: the gateway hears of new weights a moment later."""
-    return {"stable"} == {each.arm for each in seen.answers[-50:]}
-
-
 def test_an_upgrade_fails_nobody(healed: Release) -> None:
     """Every pod is replaced, one after the other, and every request is answered by the model or said not to be."""
     with load(healed) as seen:
@@ -46,7 +41,7 @@ def test_one_upgrade_makes_a_canary_of_ten_percent(healed: Release) -> None:
         arms = seen.arms(began_s)
         weights = healed.weights()
         healed.rollback()
-        eventually(lambda: only_stable(seen))
+        eventually(lambda: seen.are_all_of("stable"))
 
     assert [] == seen.failed
     assert {"stable": 90, "canary": 10} == weights
@@ -107,7 +102,7 @@ def test_a_verb_gives_and_takes_and_helm_goes_on(healed: Release, way: str) -> N
         eventually(lambda: seen.arms()["canary"] > 0)
         commanded_s = time.monotonic()
         healed.canary("rollback")
-        eventually(lambda: only_stable(seen))
+        eventually(lambda: seen.are_all_of("stable"))
         print(f"{seen.last_s('canary') - commanded_s:.2f} s from the command to the canary's last answer")
         healed.rollback() if way == "rollback" else healed.upgrade()
         more(seen, 20)

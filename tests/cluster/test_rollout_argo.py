@@ -113,7 +113,7 @@ def test_a_wrong_canary_is_taken_back_by_argo(argo: Release) -> None:
         reach_the_judge()
         eventually(lambda: seen.arms()["canary"] > 0, PATIENCE_S)
         eventually(lambda: phase() == "Degraded", PATIENCE_S)
-        eventually(lambda: {each.arm for each in seen.answers[-50:]} == {"stable"}, PATIENCE_S)
+        eventually(lambda: seen.are_all_of("stable"), PATIENCE_S)
     (run,) = get("analysisruns")["items"]
     (result,) = run["status"]["metricResults"]
     looks = [json.loads(look["value"]) for look in result["measurements"] if "value" in look]
