@@ -43,8 +43,9 @@ def service_config(
         },
         "http": {
             "routers": {
-                **_routers(f"PathPrefix(`{path}`)", service, priority=10),
-                **_routers(f"Path(`{path}score`)", decisions, priority=20),
+                service: _router(f"PathPrefix(`{path}`)", service, 10, "strange"),
+                **_traced(f"Path(`{path}score:batch`) || Path(`{path}events`)", f"{service}-posts", service),
+                **_traced(f"Path(`{path}score`)", decisions, decisions),
             },
             "services": {
                 **_arms(service, ALL, arms, health_interval_s),
@@ -55,21 +56,20 @@ def service_config(
     }
 
 
-def _routers(rule: str, service: str, *, priority: int) -> dict[str, Any]:
-    """Two ways to a service: Traefik would follow whatever a caller's trace says of sampling.
+def _router(rule: str, service: str, priority: int, *more: str) -> dict[str, Any]:
+    middlewares = ["edge", *more]
+    return {"entryPoints": ["web"], "rule": rule, "priority": priority, "middlewares": middlewares, "service": service}
 
-    Whoever brings a trace gets no span of the gateway, and the service is told not to believe its flag.
+
+def _traced(rule: str, name: str, service: str) -> dict[str, Any]:
+    """Two ways to a service, for paths that hold nothing of a caller's: Traefik writes the path down in its span.
+
+    Traefik would follow whatever a caller's trace says of sampling. Whoever brings a trace gets no span of the gateway,
+    and as on every way without one the service is told not to believe the trace's flag.
     """
-    router = {"entryPoints": ["web"], "service": service}
     return {
-        service: {**router, "rule": rule, "priority": priority, "middlewares": ["edge"]},
-        f"{service}-strange": {
-            **router,
-            "rule": f"{rule} && HeaderRegexp(`Traceparent`, `.`)",
-            "priority": priority + 5,
-            "middlewares": ["edge", "strange"],
-            "observability": {"tracing": False},
-        },
+        name: {**_router(rule, service, 20), "observability": {"tracing": True}},
+        f"{name}-strange": _router(f"({rule}) && HeaderRegexp(`Traceparent`, `.`)", service, 25, "strange"),
     }
 
 

@@ -76,6 +76,8 @@ def static_config(
         "entryPoints": {
             "web": {
                 "address": f"{host}:{port}",
+                # Of a request on its way: a router says where one is traced.
+                "observability": {"tracing": False},
                 "http": {
                     # Else `X_Request_Id` passes where `X-Request-Id` is meant.
                     "aliasHeadersStrategy": "delete",

@@ -83,11 +83,25 @@ def test_traces_only_where_somebody_receives_them() -> None:
     assert {"grpc": {"endpoint": "127.0.0.1:4317", "insecure": True}} == by_grpc["tracing"]["otlp"]
 
 
-def test_whoever_brings_a_trace_has_no_say_in_the_gateways() -> None:
-    """Traefik would follow the caller's flag: such a request goes another way, where it is told from the others."""
+def test_only_paths_that_hold_nothing_of_a_callers_are_traced() -> None:
+    """Traefik writes the path down in its span, and a path may name a decision, or somebody."""
+
+    routers = service_config("fraud", {STABLE: 1}, {STABLE: 100})["http"]["routers"]
+    traced = {name for name, router in routers.items() if router.get("observability", {}).get("tracing")}
+
+    assert {"tracing": False} == static_config(Path("/routes"), port=1)["entryPoints"]["web"]["observability"]
+    assert {"fraud-decisions", "fraud-posts"} == traced
+    assert not any("PathPrefix" in routers[name]["rule"] for name in traced)
+
+
+def test_whoever_brings_a_trace_has_no_say_in_ours() -> None:
+    """Traefik would follow the caller's flag: such a request goes a way without a span, where it is told apart."""
 
     routers = service_config("fraud", {STABLE: 1}, {STABLE: 100})["http"]["routers"]
 
-    assert {"tracing": False} == routers["fraud-strange"]["observability"]
-    assert routers["fraud"]["rule"] in routers["fraud-strange"]["rule"]
-    assert ["edge", "strange"] == routers["fraud-strange"]["middlewares"]
+    for name in ("fraud-decisions", "fraud-posts"):
+        strange = routers[f"{name}-strange"]
+        assert routers[name]["rule"] in strange["rule"]
+        assert strange["priority"] > routers[name]["priority"]
+    untraced = [router for router in routers.values() if "observability" not in router]
+    assert [["edge", "strange"]] * 3 == [router["middlewares"] for router in untraced]
