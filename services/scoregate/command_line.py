@@ -22,6 +22,7 @@ _ROOMS = (
     "scoregate.audit.commands",
     "scoregate.batch.commands",
     "scoregate.monitor.commands",
+    "scoregate.rollout.retrain_command",
 )
 
 

@@ -1,4 +1,4 @@
-"""`scoregate monitor drift|run` and `scoregate retrain`."""
+"""`scoregate monitor drift|run`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from pathlib import Path
 
 from scoregate import catalog
 from scoregate.errors import ScoregateError
-from scoregate.models.artefact import Artefact, champion
 from scoregate.monitor.gauges import DriftGauges
-from scoregate.monitor.history import History, reference_of
-from scoregate.monitor.look import Look, Triggers, look
-from scoregate.monitor.tally import Reference
+from scoregate.monitor.look import Look
+from scoregate.monitor.now import look_now, triggers
 from scoregate.settings import Settings
 
 
@@ -33,32 +31,14 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     run.add_argument("--port", type=int, required=True, help="of /metrics")
     run.add_argument("--every", type=float, default=60.0, help="seconds (%(default)g)")
     run.set_defaults(run=_run)
-    retrain = verbs.add_parser("retrain", help="train a challenger when drift says so; never more than a challenger")
-    retrain.add_argument("service")
-    retrain.add_argument("--anyway", metavar="WHY", help="train without a trigger, for this reason")
-    retrain.set_defaults(run=_retrain)
-
-
-def _look(settings: Settings, service: str) -> tuple[Artefact, Reference, Look]:
-    if service not in catalog.services():
-        raise ScoregateError(f"there is no service {service}; there are {', '.join(catalog.services())}")
-    folder = settings.model_dir or champion(settings.models(service))
-    artefact, reference = Artefact.load(folder), reference_of(folder)
-    history = History(settings, artefact, reference)
-    history.catch_up()
-    return artefact, reference, look(reference, history.by_start, time.time())
-
-
-def _triggers(service: str) -> Triggers:
-    return Triggers.of(catalog.ROOT / service)
 
 
 def _drift(arguments: argparse.Namespace) -> int:
     from scoregate.monitor import report
 
     settings, service = Settings(), arguments.service
-    artefact, reference, found = _look(settings, service)
-    due = found.due(_triggers(service))
+    artefact, reference, found = look_now(service, settings)
+    due = found.due(triggers(service))
     if arguments.report is not None:
         report.write(settings, artefact, reference, arguments.report)
     if arguments.json:
@@ -88,23 +68,8 @@ def _run(arguments: argparse.Namespace) -> int:
     while True:
         for service in catalog.services():
             try:
-                artefact, _, found = _look(settings, service)
-                gauges.say(service, artefact.version, found, is_due=bool(found.due(_triggers(service))))
+                artefact, _, found = look_now(service, settings)
+                gauges.say(service, artefact.version, found, is_due=bool(found.due(triggers(service))))
             except ScoregateError as problem:
                 print(f"{service}: {problem.detail}", file=sys.stderr, flush=True)
         time.sleep(arguments.every)
-
-
-def _retrain(arguments: argparse.Namespace) -> int:
-    from scoregate.monitor.retrain import retrain
-
-    settings, service = Settings(), arguments.service
-    _, _, found = _look(settings, service)
-    due = [arguments.anyway] if arguments.anyway else found.due(_triggers(service))
-    if not due:
-        print(f"{service}: no reason to train again.")
-        return 0
-    print(f"{service}: " + "; ".join(due), file=sys.stderr)
-    done = retrain(service, settings, due, lambda what: print(what, file=sys.stderr, flush=True))
-    print(f"{service}: {done.version} is the challenger; `scoregate canary start {service}` tries it")
-    return 0
