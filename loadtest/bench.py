@@ -30,12 +30,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from arena import EMPTY, GATE, OURS, TUTORIAL, TUTORIAL_ASYNC, answers, arena
-from contenders import OTHERS, Contender, cpu_s, family, pin, resident_mb
+from contenders import OTHERS, SERVICES, Contender, cpu_s, family, pin, resident_mb
 from openloop import OpenLoop, quantile
 from ownstack import Own
 from replicas import Replica
 from results import write
-from stages import budget, start
+from stages import budget, sampled, sampling
 from wrk import Flood, flood
 
 from conftest import free_ports
@@ -157,16 +157,24 @@ def paired(own: Own, ours: Contender, folder: Path, asked: argparse.Namespace) -
     return {"one_us": one_us, "two_us": two_us, "ratio": median(two / one for one, two in found)}
 
 
-def budgeted(ours: Contender, folder: Path, seconds: float) -> dict[str, float]:
-    """Microseconds of processor time that a request spends in each stage, under load."""
-    samples = folder / "samples"
-    sampling = start(ours.pids()[-1], seconds, samples)
-    stretch = flooded(ours, 16, seconds)
-    _, why = sampling.communicate()
-    if sampling.returncode:
-        raise RuntimeError(f"py-spy ended with {sampling.returncode}: {why.decode()}")
+def budgeted(own: Own, ours: Contender, folder: Path, seconds: float) -> dict[str, float]:
+    """Microseconds of processor time that a request spends in each stage, under load; in a process of its own."""
+    [port], samples = free_ports(1), folder / "samples"
+    replica = Replica(own.settings, OURS, folder / "sampled", port, log_requests=True)
+    replica.spec = sampled(replica.spec, samples)
+    replica.start()
+    try:
+        replica.wait()
+        one = replace(ours, url=f"http://127.0.0.1:{port}{ours.path}", pids=lambda: family(replica.pid))
+        pin(one.pids(), SERVICES)
+        flooded(one, 16, 2)
+        cpu_us = flooded(one, 16, seconds).cpu_us
+        with sampling(one.pids()[-1], samples):
+            flooded(one, 16, seconds)
+    finally:
+        replica.stop()
     with samples.open() as lines:
-        return budget(lines, stretch.cpu_us)
+        return budget(lines, cpu_us)
 
 
 def _both(one: Contender, other: Contender, seconds: float) -> float:
@@ -185,6 +193,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=4, help="of one stretch")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--short", action="store_true", help="one round at 16 connections, nothing else")
+    parser.add_argument("--before", type=Path, help="what --json said of another commit: its stages stand beside")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
@@ -200,7 +209,9 @@ def main() -> int:
             said["latency"] = latency(found, best, asked)
             said["started"] = started(own, Path(name))
             said["two processes"] = paired(own, found[OURS], Path(name), asked)
-            said["budget"] = budgeted(found[OURS], Path(name), 5 * asked.seconds)
+            said["budget"] = budgeted(own, found[OURS], Path(name), 5 * asked.seconds)
+            if asked.before:
+                said["before"] = json.loads(asked.before.read_text())["budget"]
         said["memory"] = {one: resident_mb(found[one].pids()) for one in (*catalog.services(), TUTORIAL, EMPTY)}
         said["answers"] = answers(found)
     if asked.json:

