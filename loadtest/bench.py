@@ -157,11 +157,11 @@ def paired(own: Own, ours: Contender, folder: Path, asked: argparse.Namespace) -
     return {"one_us": one_us, "two_us": two_us, "ratio": median(two / one for one, two in found)}
 
 
-def budgeted(own: Own, ours: Contender, folder: Path, seconds: float) -> dict[str, float]:
+def budgeted(own: Own, ours: Contender, folder: Path, code: Path, seconds: float) -> dict[str, float]:
     """Microseconds of processor time that a request spends in each stage, under load; in a process of its own."""
     [port], samples = free_ports(1), folder / "samples"
-    replica = Replica(own.settings, OURS, folder / "sampled", port, log_requests=True)
-    replica.spec = sampled(replica.spec, samples)
+    replica = Replica(own.settings, OURS, folder, port, log_requests=True)
+    replica.spec = replace(sampled(replica.spec, samples), cwd=str(code / "services"))
     replica.start()
     try:
         replica.wait()
@@ -193,7 +193,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=4, help="of one stretch")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--short", action="store_true", help="one round at 16 connections, nothing else")
-    parser.add_argument("--before", type=Path, help="what --json said of another commit: its stages stand beside")
+    parser.add_argument("--before", type=Path, help="another checkout of this project: its stages stand beside")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
@@ -209,9 +209,9 @@ def main() -> int:
             said["latency"] = latency(found, best, asked)
             said["started"] = started(own, Path(name))
             said["two processes"] = paired(own, found[OURS], Path(name), asked)
-            said["budget"] = budgeted(own, found[OURS], Path(name), 5 * asked.seconds)
+            said["budget"] = budgeted(own, found[OURS], Path(name) / "now", ROOT, 5 * asked.seconds)
             if asked.before:
-                said["before"] = json.loads(asked.before.read_text())["budget"]
+                said["before"] = budgeted(own, found[OURS], Path(name) / "before", asked.before, 5 * asked.seconds)
         said["memory"] = {one: resident_mb(found[one].pids()) for one in (*catalog.services(), TUTORIAL, EMPTY)}
         said["answers"] = answers(found)
     if asked.json:
