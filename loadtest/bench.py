@@ -161,7 +161,7 @@ def budgeted(own: Own, ours: Contender, folder: Path, code: Path, seconds: float
     """Microseconds of processor time that a request spends in each stage, under load; in a process of its own."""
     [port], samples = free_ports(1), folder / "samples"
     replica = Replica(own.settings, OURS, folder, port, log_requests=True)
-    replica.spec = replace(sampled(replica.spec, samples), cwd=str(code / "services"))
+    replica.spec = sampled(replica.spec, samples, code)
     replica.start()
     try:
         replica.wait()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from scoregate.local.state import ProcessSpec
+from scoregate.settings import ROOT
 
 OTHER: Final = "other"
 
@@ -61,9 +62,11 @@ SAMPLER: Final = Path(__file__).with_name("sampling")
 PATIENCE_S: Final = 10.0
 
 
-def sampled(spec: ProcessSpec, into: Path) -> ProcessSpec:
-    """Give a process's worker the sampler."""
-    return replace(spec, env={**spec.env, "PYTHONPATH": str(SAMPLER), "SAMPLES": str(into)})
+def sampled(spec: ProcessSpec, into: Path, code: Path = ROOT) -> ProcessSpec:
+    """Give a process's worker the sampler, and let it run the code of another checkout where `code` says so."""
+    ours, theirs = str(ROOT / "services"), str(code / "services")
+    argv = tuple(theirs if each == ours else each for each in spec.argv)
+    return replace(spec, argv=argv, env={**spec.env, "PYTHONPATH": f"{theirs}:{SAMPLER}", "SAMPLES": str(into)})
 
 
 @contextmanager

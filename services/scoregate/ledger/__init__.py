@@ -23,6 +23,9 @@ from scoregate.events import Event, Outgoing
 TIMEOUT_S: Final = 0.8
 """Longest wait for a transaction, unless it is said otherwise: a caller who waits a second is answered after it."""
 
+GATHER_S: Final = 0.005
+"""Longest wait for decisions that are coming, where one transaction could take them all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -107,6 +110,11 @@ class Broken:
     why: str
 
 
+def nobody() -> int:
+    """Say that no decision is coming."""
+    return 0
+
+
 class Ledger(Protocol):
     """Where decisions are recorded.
 
@@ -119,6 +127,11 @@ class Ledger(Protocol):
 
     What it is not told (events of another life, or of a commit that took hold although it failed) is in `heads`.
     """
+
+    coming: Callable[[], int]
+    """How many decisions are being made that will be appended in a moment: whoever writes may wait `GATHER_S` for them.
+
+    One transaction of four entries costs a process half of what four cost."""
 
     async def append(self, entry: Entry, event: Event | None = None) -> Appended:
         """Make the entry durable, and with it, in one transaction, the event that it is to others; then return.

@@ -23,6 +23,14 @@ class ForwardingLedger:
     def on_outgoing(self, told: Callable[[Sequence[Outgoing]], None] | None) -> None:
         self.inner.on_outgoing = told
 
+    @property
+    def coming(self) -> Callable[[], int]:
+        return self.inner.coming
+
+    @coming.setter
+    def coming(self, count: Callable[[], int]) -> None:
+        self.inner.coming = count
+
     async def append(self, entry: Entry, event: Event | None = None) -> Appended:
         return await self.inner.append(entry, event)
 

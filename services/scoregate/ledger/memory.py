@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from scoregate.errors import LedgerUnavailable, ScoregateError
 from scoregate.events import Event, Outgoing
-from scoregate.ledger import Appended, Broken, Decision, Entry, Recorded
+from scoregate.ledger import Appended, Broken, Decision, Entry, Recorded, nobody
 from scoregate.ledger.entry import GENESIS, Earlier, first_broken, format_of, keys, link, replay, seal
 from scoregate.ledger.group import each
 
@@ -34,6 +34,7 @@ class MemoryLedger:
     """One writer's chain in a list. Closed, it is a ledger that is down."""
 
     on_outgoing: Callable[[Sequence[Outgoing]], None] | None = None
+    coming: Callable[[], int] = staticmethod(nobody)
 
     def __init__(self, service: str, outbox: MemoryOutbox | None = None) -> None:
         self.service = service

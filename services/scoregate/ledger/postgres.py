@@ -12,7 +12,7 @@ import asyncpg
 
 from scoregate.errors import LedgerUnavailable, ScoregateError
 from scoregate.events import Event, Outgoing
-from scoregate.ledger import TIMEOUT_S, Appended, Broken, Decision, Entry, Recorded
+from scoregate.ledger import TIMEOUT_S, Appended, Broken, Decision, Entry, Recorded, nobody
 from scoregate.ledger.archive import broken_chains
 from scoregate.ledger.entry import Sealed, seal
 from scoregate.ledger.group import Pair, Posted, Waiting, each
@@ -35,6 +35,7 @@ class PostgresLedger:
     """
 
     on_outgoing: Callable[[Sequence[Outgoing]], None] | None = None
+    coming: Callable[[], int] = staticmethod(nobody)
 
     def __init__(
         self, url: str, service: str, *, max_batch: int = 256, queue_limit: int = 4096, timeout_s: float = TIMEOUT_S
@@ -44,7 +45,7 @@ class PostgresLedger:
         self._url = url
         self._queue_limit = queue_limit
         self._timeout_s = timeout_s
-        self._writer = PostgresWriter(url, service, self.writer, max_batch, timeout_s, self._settle)
+        self._writer = PostgresWriter(url, service, self.writer, max_batch, timeout_s, self._settle, self._are_coming)
         self._readers: asyncpg.Pool | None = None
         self._waiting_rows = 0
         self._sent: dict[Pair, int] = {}
@@ -82,6 +83,9 @@ class PostgresLedger:
         )
         self._closed = False
         await self._writer.start()
+
+    def _are_coming(self) -> bool:
+        return self.coming() > 0
 
     @property
     def is_down(self) -> bool:

@@ -15,6 +15,7 @@ import asyncpg
 from scoregate.errors import LedgerUnavailable
 from scoregate.events import Outgoing
 from scoregate.features.patience import patience
+from scoregate.ledger import GATHER_S
 from scoregate.ledger.entry import GENESIS, Earlier, asked
 from scoregate.ledger.group import Decided, Head, Key, Pair, Waiting, chained, due, numbered, outcomes
 from scoregate.ledger.postgres_rows import NOTE, STANDING, TAKEN, WRITE, Rows, rows_of
@@ -54,16 +55,25 @@ class Planned(NamedTuple):
 class PostgresWriter:
     """Writes groups of up to `max_batch` rows in the order they came, and hands each over to `settle`.
 
-    `timeout_s` bounds how long a group may take, reconnecting included.
+    `timeout_s` bounds how long a group may take, reconnecting included; for those that are coming it waits a little.
     """
 
-    def __init__(self, url: str, service: str, writer: str, max_batch: int, timeout_s: float, settle: Settle) -> None:
+    def __init__(
+        self,
+        url: str,
+        service: str,
+        writer: str,
+        max_batch: int,
+        timeout_s: float,
+        settle: Settle,
+        are_coming: Callable[[], bool],
+    ) -> None:
         self._url = url
         self._service = service
         self._writer = writer
         self._max_batch = max_batch
         self._timeout_s = timeout_s
-        self._settle = settle
+        self._settle, self._are_coming = settle, are_coming
         self._queue: deque[Waiting] = deque()
         self._woken = asyncio.Event()
         self._stopping = False
@@ -127,6 +137,8 @@ class PostgresWriter:
         while not self._queue and not self._stopping:
             self._woken.clear()
             await self._woken.wait()
+        if self._are_coming() and not self._stopping:
+            await asyncio.sleep(GATHER_S)
         group: list[Waiting] = []
         rows = 0
         while self._queue and rows < self._max_batch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 from scoregate.errors import LedgerUnavailable, ScoregateError
 from scoregate.events import Event, Outgoing
-from scoregate.ledger import TIMEOUT_S, Appended, Broken, Decision, Entry, Recorded
+from scoregate.ledger import GATHER_S, TIMEOUT_S, Appended, Broken, Decision, Entry, Recorded, nobody
 from scoregate.ledger.archive import broken_chains
 from scoregate.ledger.entry import Sealed, seal
 from scoregate.ledger.group import Pair, Place, Places, Posted, Waiting
@@ -36,6 +37,7 @@ class SqliteLedger:
     """
 
     on_outgoing: Callable[[Sequence[Outgoing]], None] | None = None
+    coming: Callable[[], int] = staticmethod(nobody)
 
     def __init__(
         self,
@@ -51,7 +53,12 @@ class SqliteLedger:
         self.writer = uuid.uuid4().hex
         self._queue_limit = queue_limit
         self._lock_timeout_s = lock_timeout_s
-        self._thread = WriterThread(service, self.writer, max_batch, lock_timeout_s, self._settle_soon)
+        self._thread = WriterThread(service, self.writer, lock_timeout_s, self._settle_soon)
+        self._max_batch = max_batch
+        self._gathered: deque[Waiting] = deque()
+        self._patience: asyncio.TimerHandle | None = None
+        self._awaited = 0
+        self._is_due = self._is_writing = False
         self._waiting_rows = 0
         self._sent: dict[Pair, int] = {}
         self._salts = Randomness()
@@ -85,8 +92,7 @@ class SqliteLedger:
         self._check(*(one for decision in decisions for one in decision if one))
         written = [(seal(entry, self._salts), [Posted.of(event)] if event else []) for entry, event in decisions]
         places = Places(self._loop.create_future(), len(written))
-        for at, (sealed, posted) in enumerate(written):
-            self._put(Waiting(sealed, posted, Place(places, at)))
+        self._put(*(Waiting(sealed, posted, Place(places, at)) for at, (sealed, posted) in enumerate(written)))
         return await places.future
 
     async def record(self, events: Sequence[Event]) -> list[bool]:
@@ -129,6 +135,8 @@ class SqliteLedger:
         if self._closed:
             return
         self._closed = True
+        while group := self._group():
+            self._thread.put(group)
         await asyncio.to_thread(self._thread.stop)
 
     # Writing
@@ -147,15 +155,48 @@ class SqliteLedger:
         self._put(Waiting(sealed, [Posted.of(event) for event in events], future))
         return await future
 
-    def _put(self, waiting: Waiting) -> None:
-        self._waiting_rows += waiting.rows
-        self._thread.put(waiting)
+    def _put(self, *waiting: Waiting) -> None:
+        self._waiting_rows += sum(each.rows for each in waiting)
+        self._gathered.extend(waiting)
+        if not self._is_writing:
+            self._hand_over_soon()
+
+    def _hand_over_soon(self) -> None:
+        """Let the thread write what is gathered once those have come who were coming, or had time enough."""
+        if self._is_due:
+            return
+        if self._patience is None and (coming := self.coming()):
+            self._awaited = len(self._gathered) + coming
+            self._patience = self._loop.call_later(GATHER_S, self._hand_over)
+        elif self._patience is None or len(self._gathered) >= self._awaited or not self.coming():
+            self._is_due = True
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience, self._is_due = None, False
+        if self._gathered and not self._is_writing:
+            self._is_writing = True
+            self._thread.put(self._group())
+
+    def _group(self) -> list[Waiting]:
+        """Take what is to be written together."""
+        group: list[Waiting] = []
+        rows = 0
+        while self._gathered and rows < self._max_batch:
+            group.append(self._gathered.popleft())
+            rows += group[-1].rows
+        return group
 
     def _settle_soon(self, *written: Any) -> None:
         self._loop.call_soon_threadsafe(self._settle, *written)
 
     def _settle(self, group: Sequence[Waiting], outcomes: Sequence[Outcome], outgoing: Sequence[Outgoing]) -> None:
         self._waiting_rows -= sum(waiting.rows for waiting in group)
+        self._is_writing = False
+        if self._gathered:
+            self._hand_over_soon()
         try:
             if outgoing and self.on_outgoing:
                 self.on_outgoing(outgoing)

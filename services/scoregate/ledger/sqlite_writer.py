@@ -24,13 +24,12 @@ Settle = Callable[[Sequence[Waiting], Sequence[Outcome], Sequence[Outgoing]], No
 
 
 class WriterThread:
-    """Writes groups of up to `max_batch` rows in the order they came, and hands each over to `settle`."""
+    """Writes groups in the order they came, and hands each over to `settle`."""
 
-    def __init__(self, service: str, writer: str, max_batch: int, lock_timeout_s: float, settle: Settle) -> None:
-        self._max_batch = max_batch
+    def __init__(self, service: str, writer: str, lock_timeout_s: float, settle: Settle) -> None:
         self._lock_timeout_s = lock_timeout_s
         self._settle = settle
-        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._queue: SimpleQueue[Sequence[Waiting] | None] = SimpleQueue()
         self._chain = Chain(service, writer)
         self._outbox = Outbox(service, writer)
         self._sent: dict[Pair, int] = {}
@@ -45,20 +44,20 @@ class WriterThread:
         self._db, self._turn = open_file(path, self._lock_timeout_s)
         self._thread.start()
 
-    def put(self, waiting: Waiting) -> None:
-        self._queue.put(waiting)
+    def put(self, group: Sequence[Waiting]) -> None:
+        self._queue.put(group)
 
     def note(self, pair: Pair, number: int) -> None:
         """Write with the next transaction, or at the end, how far events have been sent: no sync is worth it alone."""
         self._sent[pair] = number
 
     def stop(self) -> None:
-        """Write what waits, and close the file."""
+        """Write what was put, and close the file."""
         self._queue.put(None)
         self._thread.join()
 
     def _write_groups(self) -> None:
-        while group := self._next_group():
+        while (group := self._queue.get()) is not None:
             outcomes, outgoing = self._commit(group)
             with suppress(RuntimeError):  # The loop is gone, and with it everyone who waited.
                 self._settle(group, outcomes, outgoing)
@@ -66,19 +65,6 @@ class WriterThread:
             self._commit([])
         self._db.close()
         self._turn.close()
-
-    def _next_group(self) -> list[Waiting]:
-        """Wait for something to write and take what else has come by then; empty at the end."""
-        group: list[Waiting] = []
-        rows = 0
-        while (item := self._queue.get()) is not None:
-            group.append(item)
-            rows += item.rows
-            if rows >= self._max_batch or self._queue.empty():
-                return group
-        if group:
-            self._queue.put(None)
-        return group
 
     def _commit(self, group: Sequence[Waiting]) -> tuple[list[Outcome], list[Outgoing]]:
         try:

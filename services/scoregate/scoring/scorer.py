@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from scoregate.deciding import Decider
+from scoregate.deciding import Decider, Judged
 from scoregate.errors import ModelUnavailable, ScoregateError
 from scoregate.features import FeatureRow, FeatureSource
 from scoregate.hashing import KeyedHash
@@ -39,6 +39,8 @@ class Scorer:
         self.hashed, self._shadow = hashed, shadow
         self._decider = Decider(artefact)
         self._reader = RequestReader(artefact.signature.plan, code, source, hashed)
+        self._coming = 0
+        ledger.coming = lambda: self._coming
         self._recorder = Recorder(self._decider, code, ledger, hashed, metrics, arm=arm, clock=clock)
 
     def become(self, arm: str) -> None:
@@ -58,18 +60,16 @@ class Scorer:
             LedgerUnavailable: the decision could not be made durable.
             DeadlineExceeded: no rung of the ladder fitted into the deadline.
         """
-        trace = asked.trace
-        row = await self._reader.row(asked)
-        if unknown := self._unknown(row):
+        self._coming += 1
+        try:
+            row = await self._reader.row(asked)
+            unknown = self._unknown(row)
+            judged = None if unknown else self._judged(asked, row)
+        finally:
+            self._coming -= 1
+        if judged is None:
             return await self._recorder.repeat_or_refuse(asked, unknown)
-        seen = self._reader.seen(asked, row)
-        with trace.stage(names.SPAN_MODEL):
-            (score,) = self._scores([seen])
-        with trace.stage(names.SPAN_POLICY):
-            judged = self._decider.decide(seen.vector, score, seen.notes)
-        # Where rules decided there is nothing that another model could have decided otherwise.
-        shadow = self._shadow.look(seen.vector, seen.notes) if self._shadow and score is not None else None
-        return await self._recorder.record(asked, seen, judged, shadow)
+        return await self._recorder.record(asked, *judged)
 
     async def decide_all(
         self, asked: Sequence[Asked], rows: Sequence[FeatureRow] | None = None
@@ -102,6 +102,17 @@ class Scorer:
             next(recorded) if sight else await self._repeated(one, strange)
             for one, sight, strange in zip(asked, seen, unknown, strict=True)
         ]
+
+    def _judged(self, asked: Asked, row: FeatureRow) -> tuple[Seen, Judged, str | None]:
+        """Decide, and let the shadow see it."""
+        seen = self._reader.seen(asked, row)
+        with asked.trace.stage(names.SPAN_MODEL):
+            (score,) = self._scores([seen])
+        with asked.trace.stage(names.SPAN_POLICY):
+            judged = self._decider.decide(seen.vector, score, seen.notes)
+        # Where rules decided there is nothing that another model could have decided otherwise.
+        shadow = self._shadow.look(seen.vector, seen.notes) if self._shadow and score is not None else None
+        return seen, judged, shadow
 
     def _scores(self, seen: Sequence[Seen | None]) -> list[float | None]:
         """Return the score of each that a model can answer, by one call; None is for rules to decide."""

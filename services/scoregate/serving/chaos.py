@@ -18,6 +18,7 @@ from scoregate.errors import LedgerUnavailable, ModelUnavailable, ScoregateError
 from scoregate.events import Event
 from scoregate.features import FeatureRow, FeatureSource, Status, ViewRow
 from scoregate.ledger import Appended, Decision, Entry, Ledger
+from scoregate.ledger.forwarding import ForwardingLedger
 from scoregate.models import Matrix, Model, Scores
 from scoregate.models.forest import Forest
 
@@ -127,32 +128,32 @@ def chaotic_forest(forest: Forest, switches: Switches) -> Forest:
     return cast("Forest", _ChaoticModel(forest, switches))
 
 
-class _ChaoticLedger:
+class _ChaoticLedger(ForwardingLedger):
     """A ledger that may be full; whatever does not write goes through."""
 
     def __init__(self, ledger: Ledger, switches: Switches) -> None:
-        self._ledger, self._switches = ledger, switches
+        self.inner, self._switches = ledger, switches
 
     async def append(self, entry: Entry, event: Event | None = None) -> Appended:
         self._require()
-        return await self._ledger.append(entry, event)
+        return await self.inner.append(entry, event)
 
     async def append_all(self, decisions: Sequence[Decision]) -> list[Appended | ScoregateError]:
         self._require()
-        return await self._ledger.append_all(decisions)
+        return await self.inner.append_all(decisions)
 
     async def record(self, events: Sequence[Event]) -> list[bool]:
         self._require()
-        return await self._ledger.record(events)
+        return await self.inner.record(events)
 
     def _require(self) -> None:
         if self._switches.of("ledger") == "full":
             raise LedgerUnavailable("chaos: the ledger is full")
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._ledger, name)
+        return getattr(self.inner, name)
 
 
 def chaotic_ledger(ledger: Ledger, switches: Switches) -> Ledger:
     """Return the ledger as those see it who write decisions and events."""
-    return cast("Ledger", _ChaoticLedger(ledger, switches))
+    return _ChaoticLedger(ledger, switches)

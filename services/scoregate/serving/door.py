@@ -7,7 +7,7 @@ import gc
 import re
 import time
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from scoregate import __version__
 from scoregate.contract import ScoreRequest
@@ -55,6 +55,11 @@ class ServiceContract(Protocol):
 
     Request: type[ScoreRequest]
     EXAMPLE: dict[str, Any]
+
+
+GARBAGE: Final = (20_000, 10, 10)
+"""New objects before the collector looks at them, and looks before it looks at older ones, and at all. By default it
+looks after 700, which is once or twice a request, and finds nothing: what a request makes is let go without it."""
 
 
 class Door:
@@ -224,6 +229,7 @@ class Door:
         # What startup left behind lives as long as the process: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GARBAGE)
         self.open(ready)
         signature, policy = artefact.signature, artefact.policy_digest[:12]
         gate.metrics.serves(

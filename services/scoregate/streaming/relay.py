@@ -33,6 +33,7 @@ MOST_WAITING: Final = 20_000
 SETTLING_S: Final = 1.0
 WATERMARK_S: Final = 0.25
 """A worker that has nothing to do moves its watermark every 0.2 s."""
+GATHER_S: Final = 0.005
 _TIMEOUT_S: Final = 2.0
 
 
@@ -141,6 +142,8 @@ class Relay:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(SWEEP_S):
                         await self._woken.wait()
+                    # One call of the store takes what comes meanwhile, too.
+                    await asyncio.sleep(GATHER_S)
 
     async def _send_fresh(self) -> None:
         some, self._fresh = self._fresh, []
