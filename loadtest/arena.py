@@ -32,7 +32,7 @@ from scoregate.training.repository import connection_string
 DRAWS = 200_000
 OURS, GATE, TUTORIAL, TUTORIAL_ASYNC, EMPTY = "fraud", "fraud by gateway", "tutorial", "tutorial async", "empty"
 MLSERVER = "MLServer, model only"
-WAITING = {"QUEUE_MS": "60", "RATE_PER_S": "1000000"}
+WAITING = {"QUEUE_MS": "500", "RATE_PER_S": "1000000"}
 """Sixty-four callers who wait in turn rather than come again, with one key."""
 
 

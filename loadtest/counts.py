@@ -145,10 +145,17 @@ def main() -> int:
 
 
 def _other_model(own: Own) -> str:
-    """Return one that is not the champion."""
+    """Return one that is not the champion.
+
+    Raises:
+        LookupError: there is none.
+    """
     folder = own.settings.models(CANARY_OF)
     served = (folder / "champion").read_text().strip()
-    return next(path.name for path in folder.iterdir() if path.is_dir() and path.name != served)
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != served:
+            return path.name
+    raise LookupError(f"{folder} has one model: `scoregate train {CANARY_OF}` makes another, once a day has passed")
 
 
 def _phases(own: Own, sender: Sender, requests: int) -> None:
