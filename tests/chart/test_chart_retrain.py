@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from scoregate.monitor import commands
+from scoregate.rollout import retrain_command as commands
 from scoregate.settings import Settings
 
 Manifest = dict[str, Any]
