@@ -186,6 +186,13 @@ def _both(one: Contender, other: Contender, seconds: float) -> float:
     return sum(each.cpu_us * each.per_s for each in stretches) / answered
 
 
+def _checkout(said: str) -> Path:
+    folder = Path(said).resolve()
+    if not (folder / "services" / OURS).is_dir():
+        raise argparse.ArgumentTypeError(f"{folder} is no checkout of this project")
+    return folder
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--home", type=Path, default=ROOT / ".scoregate-bench", help="of the stack; made where absent")
@@ -193,7 +200,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=4, help="of one stretch")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--short", action="store_true", help="one round at 16 connections, nothing else")
-    parser.add_argument("--before", type=Path, help="another checkout of this project: its stages stand beside")
+    parser.add_argument("--before", type=_checkout, help="another checkout of this project: its stages stand beside")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()

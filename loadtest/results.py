@@ -149,8 +149,10 @@ def _budget(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
     stages, before = said.get("budget", {}), said.get("before", {})
     if not stages:
         return
-    for stage, us in stages.items():
-        yield stage, f"{us:.0f}", f"{us / sum(stages.values()):.0%}", f"{before[stage]:.0f}" if stage in before else ""
+    for stage in {**stages, **before}:
+        us = stages.get(stage, 0.0)
+        share, then = us / sum(stages.values()), f"{before.get(stage, 0.0):.0f}" if before else ""
+        yield stage, f"{us:.0f}", f"{share:.0%}", then
     yield "all", f"{sum(stages.values()):.0f}", "", f"{sum(before.values()):.0f}" if before else ""
 
 

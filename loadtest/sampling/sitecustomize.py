@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -22,12 +23,20 @@ WORKER = "_bentoml_impl.worker.service"
 
 _seen: Counter[str] = Counter()
 _taken_ns: dict[int, int] = {}
+_clocks: dict[int, int] = {}
 
 
 def _taken() -> dict[int, int]:
     """Processor time of each thread so far, in nanoseconds."""
-    clocks = {ident: time.pthread_getcpuclockid(ident) for one in threading.enumerate() if (ident := one.ident)}
-    return {ident: time.clock_gettime_ns(clock) for ident, clock in clocks.items()}
+    for one in threading.enumerate():
+        if one.ident is not None and one.ident not in _clocks:
+            _clocks[one.ident] = time.pthread_getcpuclockid(one.ident)
+    taken = {}
+    for ident, clock in _clocks.items():
+        # A thread may have ended.
+        with suppress(OSError):
+            taken[ident] = time.clock_gettime_ns(clock)
+    return taken
 
 
 def _stack(frame: FrameType | None) -> str:

@@ -45,7 +45,9 @@ class PostgresLedger:
         self._url = url
         self._queue_limit = queue_limit
         self._timeout_s = timeout_s
-        self._writer = PostgresWriter(url, service, self.writer, max_batch, timeout_s, self._settle, self._are_coming)
+        self._writer = PostgresWriter(
+            url, service, self.writer, max_batch, timeout_s, self._settle, self._decisions_coming
+        )
         self._readers: asyncpg.Pool | None = None
         self._waiting_rows = 0
         self._sent: dict[Pair, int] = {}
@@ -84,8 +86,8 @@ class PostgresLedger:
         self._closed = False
         await self._writer.start()
 
-    def _are_coming(self) -> bool:
-        return self.coming() > 0
+    def _decisions_coming(self) -> int:
+        return self.coming()
 
     @property
     def is_down(self) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
@@ -66,16 +67,17 @@ class PostgresWriter:
         max_batch: int,
         timeout_s: float,
         settle: Settle,
-        are_coming: Callable[[], bool],
+        coming: Callable[[], int],
     ) -> None:
         self._url = url
         self._service = service
         self._writer = writer
         self._max_batch = max_batch
         self._timeout_s = timeout_s
-        self._settle, self._are_coming = settle, are_coming
+        self._settle, self._coming = settle, coming
         self._queue: deque[Waiting] = deque()
-        self._woken = asyncio.Event()
+        self._woken, self._enough = asyncio.Event(), asyncio.Event()
+        self._awaited = 0
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._connection: asyncpg.Connection | None = None
@@ -106,6 +108,8 @@ class PostgresWriter:
     def put(self, waiting: Waiting) -> None:
         self._queue.append(waiting)
         self._woken.set()
+        if len(self._queue) >= min(self._awaited, self._max_batch) or not self._coming():
+            self._enough.set()
 
     def note(self, pair: Pair, number: int) -> None:
         """Write after the next group, or at the end, how far events have been sent: losing it is harmless."""
@@ -115,6 +119,7 @@ class PostgresWriter:
         """Write what waits, and disconnect."""
         self._stopping = True
         self._woken.set()
+        self._enough.set()
         if self._task:
             await self._task
         await self._note()
@@ -137,14 +142,24 @@ class PostgresWriter:
         while not self._queue and not self._stopping:
             self._woken.clear()
             await self._woken.wait()
-        if self._are_coming() and not self._stopping:
-            await asyncio.sleep(GATHER_S)
+        await self._gather()
         group: list[Waiting] = []
         rows = 0
         while self._queue and rows < self._max_batch:
             group.append(self._queue.popleft())
             rows += group[-1].rows
         return group
+
+    async def _gather(self) -> None:
+        """Let those come who are coming now, for a little while."""
+        coming = self._coming()
+        if not coming or self._stopping or len(self._queue) >= self._max_batch:
+            return
+        self._awaited = len(self._queue) + coming
+        self._enough.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_S):
+                await self._enough.wait()
 
     async def _write(self, group: Sequence[Waiting]) -> tuple[Sequence[Outcome], Sequence[Outgoing]]:
         """Write a group as often as it takes to know that it is written, or that it cannot be."""

@@ -165,10 +165,11 @@ class SqliteLedger:
         """Let the thread write what is gathered once those have come who were coming, or had time enough."""
         if self._is_due:
             return
-        if self._patience is None and (coming := self.coming()):
+        coming = self.coming() if self._waiting_rows < self._max_batch else 0
+        if coming and self._patience is None:
             self._awaited = len(self._gathered) + coming
             self._patience = self._loop.call_later(GATHER_S, self._hand_over)
-        elif self._patience is None or len(self._gathered) >= self._awaited or not self.coming():
+        elif not coming or len(self._gathered) >= self._awaited:
             self._is_due = True
             self._loop.call_soon(self._hand_over)
 

@@ -69,16 +69,24 @@ class LocalRollout:
             self._arms.wait_for_canary(model, lambda: self._is_still(begun))
         return self.step(weight_percent, of=begun)
 
+    def check_free(self) -> None:
+        """Require a stack that runs, and no canary.
+
+        Raises:
+            StackError: it is otherwise.
+        """
+        _must_run(self._home)
+        if self.canary is not None:
+            raise StackError(f"{self.service} has a canary already, {self.canary.model}: roll it back first.")
+
     def shadow(self, model: str) -> Canary:
         """Let the stable process, started anew, score a model beside the champion.
 
         Raises:
             StackError: nothing runs, there is a canary already, or the model cannot look on.
         """
-        _must_run(self._home)
         with turn(self._home, self.service):
-            if self.canary is not None:
-                raise StackError(f"{self.service} has a canary already, {self.canary.model}: roll it back first.")
+            self.check_free()
             self._arms.check_shadow(model)
             now_s = time.time()
             begun = Canary(self.service, model, 0, now_s, now_s, {}, self._who, self._why, shadow=True)

@@ -82,7 +82,7 @@ def bars(values: Sequence[Bar], *, most: float, mark: float | None = None) -> st
             ends = [left + max(0.0, min(end, most)) * scale for end in (bar.low, bar.high)]
             parts.append(f'<path d="M{ends[0]:.1f},{y + 9} H{ends[1]:.1f}" stroke="#222" stroke-width="2"/>')
         after = left + max(long, min(bar.high or 0.0, most) * scale) + 6
-        parts.append(f'<text x="{after:.1f}" y="{y + 13}">{bar.value:.3g}</text>')
+        parts.append(f'<text x="{after:.1f}" y="{y + 13}">{_tick(bar.value)}</text>')
     if mark is not None:
         x = left + mark * scale
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}" stroke="{COLOURS[1]}"/>')

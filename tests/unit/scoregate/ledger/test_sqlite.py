@@ -500,6 +500,20 @@ def test_a_transaction_waits_for_decisions_that_are_coming(path: Path, monkeypat
     using(path, story)
 
 
+def test_a_full_group_waits_for_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would not fit into the transaction is not waited for."""
+    monkeypatch.setattr(sqlite, "GATHER_S", 60.0)
+
+    async def story() -> None:
+        ledger = await SqliteLedger.open(path, "fraud", max_batch=2)
+        ledger.coming = lambda: 1_000
+        async with asyncio.timeout(10):
+            await ledger.append_all([(entry(n), event(n)) for n in range(1, 5)])
+        await ledger.close()
+
+    asyncio.run(story())
+
+
 def test_nobody_waits_long_for_decisions_that_do_not_come(path: Path) -> None:
     """What was said to come and does not holds up nothing for longer than it takes to gather."""
 
