@@ -93,7 +93,8 @@ def throughput(found: dict[str, Contender], asked: argparse.Namespace) -> dict[s
     """Return the stretches of each contender by `<name> <connections>`, one for each round."""
     said: dict[str, list[dict[str, Any]]] = {}
     for contender in found.values():
-        flooded(contender, 16, 2)
+        # A process begins with few places; as many callers as come later, and it finds out how many it has.
+        flooded(contender, max(asked.connections), 2)
     for turn in range(asked.rounds):
         names = list(found)[:: -1 if turn % 2 else 1]
         for connections, name in itertools.product(asked.connections, names):
