@@ -126,15 +126,11 @@ def started(own: Own, folder: Path) -> dict[str, dict[str, float]]:
     for name, port in zip(catalog.services(), free_ports(len(catalog.services())), strict=True):
         replica = Replica(own.settings, name, folder / f"cold-{name}", port)
         began_s = time.monotonic()
-        replica.start()
-        try:
-            replica.wait()
+        with replica.running():
             said[name] = {
                 "ready_s": time.monotonic() - began_s,
                 "resident_mb": resident_mb(family(replica.pid)),
             }
-        finally:
-            replica.stop()
     return said
 
 
@@ -142,18 +138,12 @@ def paired(own: Own, ours: Contender, folder: Path, asked: argparse.Namespace) -
     """Processor time of a request by one process, and by two that share ledger and store, both under load."""
     [port] = free_ports(1)
     second = Replica(own.settings, OURS, folder / "second", port, ledger_url=own.settings.ledger(OURS))
-    second.start()
-    try:
-        second.wait()
-        other = replace(ours, url=f"http://127.0.0.1:{port}{ours.path}", pids=lambda: family(second.pid))
-        pin(other.pids(), OTHERS)
-        flooded(other, 16, 2)
+    with second.running():
+        other = _warmed(ours, second, OTHERS)
         found = []
         for _ in range(asked.rounds):
             one = flooded(ours, 16, asked.seconds).cpu_us
             found.append((one, _both(ours, other, asked.seconds)))
-    finally:
-        second.stop()
     one_us, two_us = (median(each) for each in zip(*found, strict=True))
     return {"one_us": one_us, "two_us": two_us, "ratio": median(two / one for one, two in found)}
 
@@ -163,19 +153,21 @@ def budgeted(own: Own, ours: Contender, folder: Path, code: Path, seconds: float
     [port], samples = free_ports(1), folder / "samples"
     replica = Replica(own.settings, OURS, folder, port, log_requests=True)
     replica.spec = sampled(replica.spec, samples, code)
-    replica.start()
-    try:
-        replica.wait()
-        one = replace(ours, url=f"http://127.0.0.1:{port}{ours.path}", pids=lambda: family(replica.pid))
-        pin(one.pids(), SERVICES)
-        flooded(one, 16, 2)
+    with replica.running():
+        one = _warmed(ours, replica, SERVICES)
         cpu_us = flooded(one, 16, seconds).cpu_us
         with sampling(one.pids()[-1], samples):
             flooded(one, 16, seconds)
-    finally:
-        replica.stop()
     with samples.open() as lines:
         return budget(lines, cpu_us)
+
+
+def _warmed(ours: Contender, replica: Replica, core: int) -> Contender:
+    """Return a process of the script's own as one that takes part, on its core and warm."""
+    one = replace(ours, url=f"{replica.url}{ours.path}", pids=lambda: family(replica.pid))
+    pin(one.pids(), core)
+    flooded(one, 16, 2)
+    return one
 
 
 def _both(one: Contender, other: Contender, seconds: float) -> float:

@@ -136,14 +136,8 @@ class Asked:
         store = {"store_url": NOWHERE} if blind else {}
         said = {**self._said, "model_dir": model, **store}
         port = next(self._ports)
-        replica = Replica(self._stack, service, self._folder / f"replica-{port}", port, **said)
-        replica.start()
-        try:
-            replica.wait()
+        with Replica(self._stack, service, self._folder / f"replica-{port}", port, **said).running() as replica:
             yield replica
-            replica.stop()
-        finally:
-            replica.kill()
 
     async def _ask(self, replica: Replica, service: str, count: int) -> list[tuple[dict[str, Any], Answer]]:
         requests, run = itertools.cycle(requests_of(service, self._stack)), uuid.uuid4().hex[:8]

@@ -7,10 +7,11 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -80,6 +81,21 @@ class Replica:
                 # As the supervisor does: a port that BentoML found free for itself may be taken meanwhile.
                 self.start()
             time.sleep(0.05)
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Run it until the block ends; then it ends as it should, or at once where something failed.
+
+        Raises:
+            TimeoutError: it never takes requests.
+        """
+        self.start()
+        try:
+            self.wait()
+            yield self
+            self.stop()
+        finally:
+            self.kill()
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has."""

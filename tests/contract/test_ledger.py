@@ -15,7 +15,7 @@ import pytest
 from postgres import postgres  # noqa: F401  a fixture
 from scoregate.errors import KeyReused, LedgerUnavailable
 from scoregate.events import FACTS, Effect, Event, Outgoing
-from scoregate.ledger import Appended, Entry, Ledger
+from scoregate.ledger import Appended, Entry, Ledger, postgres_writer, sqlite
 from scoregate.ledger.cipher import FieldCipher
 from scoregate.ledger.encrypted import EncryptedLedger
 from scoregate.ledger.memory import MemoryLedger, MemoryOutbox
@@ -577,3 +577,60 @@ def test_a_closed_ledger_records_nothing(opened: Opener) -> None:
             await ledger.record([event(1)])
 
     using(opened, story)
+
+
+async def groups_of(ledger: Ledger, coming: list[int], appends: int) -> list[int]:
+    """Append one by one, each a turn of the loop after the other; return how many entries each transaction took."""
+    groups: list[int] = []
+    ledger.on_outgoing = lambda group: groups.append(len(group))
+    ledger.coming = lambda: coming[0]
+
+    async def one(n: int) -> None:
+        for _ in range(n):
+            await asyncio.sleep(0)
+        coming[0] = max(coming[0] - 1, 0)
+        await ledger.append(entry(n), event(n))
+
+    await asyncio.gather(*(one(n) for n in range(1, appends + 1)))
+    return groups
+
+
+@pytest.mark.parametrize("opened", ["sqlite", "postgres", "encrypted"], indirect=True)
+def test_a_transaction_waits_for_decisions_that_are_coming(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were being made when the first was ready are written with it, and no longer is waited."""
+    for one in (sqlite, postgres_writer):
+        monkeypatch.setattr(one, "GATHER_S", 60.0)
+
+    async def story(ledger: Ledger) -> None:
+        async with asyncio.timeout(30):
+            assert [4] == await groups_of(ledger, [4], 4)
+
+    using(opened, story)
+
+
+def test_nobody_waits_long_for_decisions_that_do_not_come(opened: Opener) -> None:
+    """What was said to come and does not holds up nothing for longer than it takes to gather."""
+
+    async def story(ledger: Ledger) -> None:
+        ledger.coming = lambda: 1_000
+        async with asyncio.timeout(10):
+            for n in range(1, 11):
+                await ledger.append(entry(n))
+        assert 10 == await ledger.count()
+
+    using(opened, story)
+
+
+def test_what_is_gathered_is_written_at_the_end(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that is closed while it waits for others writes what it has."""
+    for one in (sqlite, postgres_writer):
+        monkeypatch.setattr(one, "GATHER_S", 60.0)
+
+    async def story() -> Appended:
+        async with asyncio.timeout(30), opened() as ledger:
+            ledger.coming = lambda: 1_000
+            appending = asyncio.create_task(ledger.append(entry(1)))
+            await asyncio.sleep(0.05)
+        return await appending
+
+    assert "decision-1" == asyncio.run(story()).decision_id

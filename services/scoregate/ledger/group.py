@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -84,6 +85,16 @@ class Waiting(NamedTuple):
     @property
     def rows(self) -> int:
         return len(self.posted) + (self.sealed is not None)
+
+
+def taken(queue: deque[Waiting], max_batch: int) -> list[Waiting]:
+    """Take from a queue what is to be written together: up to `max_batch` rows, of which the last may have more."""
+    group: list[Waiting] = []
+    rows = 0
+    while queue and rows < max_batch:
+        group.append(queue.popleft())
+        rows += group[-1].rows
+    return group
 
 
 class Linked(NamedTuple):

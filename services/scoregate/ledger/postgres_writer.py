@@ -18,7 +18,7 @@ from scoregate.events import Outgoing
 from scoregate.features.patience import patience
 from scoregate.ledger import GATHER_S
 from scoregate.ledger.entry import GENESIS, Earlier, asked
-from scoregate.ledger.group import Decided, Head, Key, Pair, Waiting, chained, due, numbered, outcomes
+from scoregate.ledger.group import Decided, Head, Key, Pair, Waiting, chained, due, numbered, outcomes, taken
 from scoregate.ledger.postgres_rows import NOTE, STANDING, TAKEN, WRITE, Rows, rows_of
 from scoregate.ledger.postgres_schema import Month, make_months, migrate, month_of
 
@@ -143,12 +143,7 @@ class PostgresWriter:
             self._woken.clear()
             await self._woken.wait()
         await self._gather()
-        group: list[Waiting] = []
-        rows = 0
-        while self._queue and rows < self._max_batch:
-            group.append(self._queue.popleft())
-            rows += group[-1].rows
-        return group
+        return taken(self._queue, self._max_batch)
 
     async def _gather(self) -> None:
         """Let those come who are coming now, for a little while."""

@@ -16,7 +16,7 @@ from scoregate.events import Event, Outgoing
 from scoregate.ledger import GATHER_S, TIMEOUT_S, Appended, Broken, Decision, Entry, Recorded, nobody
 from scoregate.ledger.archive import broken_chains
 from scoregate.ledger.entry import Sealed, seal
-from scoregate.ledger.group import Pair, Place, Places, Posted, Waiting
+from scoregate.ledger.group import Pair, Place, Places, Posted, Waiting, taken
 from scoregate.ledger.rows import COLUMNS, recorded_of
 from scoregate.ledger.sqlite_archive import SqliteArchive
 from scoregate.ledger.sqlite_file import connect
@@ -135,7 +135,7 @@ class SqliteLedger:
         if self._closed:
             return
         self._closed = True
-        while group := self._group():
+        while group := taken(self._gathered, self._max_batch):
             self._thread.put(group)
         await asyncio.to_thread(self._thread.stop)
 
@@ -179,16 +179,7 @@ class SqliteLedger:
         self._patience, self._is_due = None, False
         if self._gathered and not self._is_writing:
             self._is_writing = True
-            self._thread.put(self._group())
-
-    def _group(self) -> list[Waiting]:
-        """Take what is to be written together."""
-        group: list[Waiting] = []
-        rows = 0
-        while self._gathered and rows < self._max_batch:
-            group.append(self._gathered.popleft())
-            rows += group[-1].rows
-        return group
+            self._thread.put(taken(self._gathered, self._max_batch))
 
     def _settle_soon(self, *written: Any) -> None:
         self._loop.call_soon_threadsafe(self._settle, *written)

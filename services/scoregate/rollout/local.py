@@ -56,10 +56,8 @@ class LocalRollout:
         Raises:
             StackError: nothing runs, there is one already, it does not become ready, or it was rolled back meanwhile.
         """
-        _must_run(self._home)
         with turn(self._home, self.service):
-            if self.canary is not None:
-                raise StackError(f"{self.service} has a canary already, {self.canary.model}: roll it back first.")
+            self.check_free()
             now_s = time.time()
             begun = Canary(self.service, model, 0, now_s, now_s, {}, self._who, self._why)
             records.write(self._home, begun)

@@ -474,32 +474,6 @@ def test_an_event_that_the_store_refuses_takes_only_its_list(path: Path) -> None
     using(path, story)
 
 
-async def groups_of(ledger: SqliteLedger, coming: list[int], appends: int) -> list[int]:
-    """Append one by one, each a turn of the loop after the other; return how many entries each transaction took."""
-    groups: list[int] = []
-    ledger.on_outgoing = lambda group: groups.append(len(group))
-    ledger.coming = lambda: coming[0]
-
-    async def one(n: int) -> None:
-        for _ in range(n):
-            await asyncio.sleep(0)
-        coming[0] = max(coming[0] - 1, 0)
-        await ledger.append(entry(n), event(n))
-
-    await asyncio.gather(*(one(n) for n in range(1, appends + 1)))
-    return groups
-
-
-def test_a_transaction_waits_for_decisions_that_are_coming(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that were being made when the first was ready are written with it, and no longer is waited."""
-    monkeypatch.setattr(sqlite, "GATHER_S", 60.0)
-
-    async def story(ledger: SqliteLedger) -> None:
-        assert [4] == await groups_of(ledger, [4], 4)
-
-    using(path, story)
-
-
 def test_a_full_group_waits_for_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What would not fit into the transaction is not waited for."""
     monkeypatch.setattr(sqlite, "GATHER_S", 60.0)
@@ -510,34 +484,6 @@ def test_a_full_group_waits_for_nobody(path: Path, monkeypatch: pytest.MonkeyPat
         async with asyncio.timeout(10):
             await ledger.append_all([(entry(n), event(n)) for n in range(1, 5)])
         await ledger.close()
-
-    asyncio.run(story())
-
-
-def test_nobody_waits_long_for_decisions_that_do_not_come(path: Path) -> None:
-    """What was said to come and does not holds up nothing for longer than it takes to gather."""
-
-    async def story(ledger: SqliteLedger) -> None:
-        ledger.coming = lambda: 1_000
-        async with asyncio.timeout(1):
-            for n in range(1, 11):
-                await ledger.append(entry(n))
-        ledger.coming = lambda: 0
-        assert 10 == await ledger.count()
-
-    using(path, story)
-
-
-def test_what_is_gathered_is_written_at_the_end(path: Path) -> None:
-    """A ledger that is closed while it waits for others writes what it has."""
-
-    async def story() -> None:
-        ledger = await SqliteLedger.open(path, "fraud")
-        ledger.coming = lambda: 1_000
-        appending = asyncio.create_task(ledger.append(entry(1)))
-        await asyncio.sleep(0)
-        await ledger.close()
-        assert "decision-1" == (await appending).decision_id
 
     asyncio.run(story())
 
