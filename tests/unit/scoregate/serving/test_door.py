@@ -7,6 +7,7 @@ import io
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -214,12 +215,11 @@ def test_a_process_is_of_the_arm_that_its_label_says(house: House) -> None:
 
     assert (("stable",) * 2, ("canary",) * 2, ("canary",) * 2) == (before, after, lost)
     assert 1 == value(names.READY, "canary") and math.isnan(value(names.READY, "stable") or 0)
-    counted = {
-        sample.labels["arm"]: sample.value
-        for metric in house.registry.collect()
-        for sample in metric.samples
-        if sample.name == f"{names.DECISIONS}_total"
-    }
+    counted: Counter[str] = Counter()
+    for sample in (each for metric in house.registry.collect() for each in metric.samples):
+        if sample.name == f"{names.DECISIONS}_total":
+            # An arm has a series for each rung and outcome.
+            counted[sample.labels["arm"]] += int(sample.value)
     assert {"stable": 1, "canary": 2} == counted
 
 
