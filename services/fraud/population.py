@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scoregate.values import frozen
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
@@ -29,7 +31,7 @@ OWNED, ONE_OFF, KIOSK, STAND, CROOK = range(5)
 PEOPLE, MOOD, TRIPS, TRAFFIC, CROWDS, EPISODES, FACTS = range(7)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Size:
     """How large the demo is; fraud and crowds scale with the number of accounts. At least 200 merchants."""
 
@@ -40,7 +42,7 @@ class Size:
 DEMO = Size()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Category:
     """What one kind of merchant is like. Shares are relative; prices end on a multiple of `step_minor`, less `charm`.
 
@@ -80,7 +82,7 @@ CATEGORIES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Country:
     """Relative shares of homes, shops, web shops and trips. Every currency has cents and is worth about one euro."""
 

@@ -7,7 +7,6 @@ and not several. Names are compared word by word, because members of a family di
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +18,7 @@ from rapidfuzz.distance import DamerauLevenshtein
 from scoregate.training.linkage import blocking, levels, weights
 from scoregate.training.linkage.groups import joined, sharing
 from scoregate.training.linkage.weights import Part
+from scoregate.values import frozen
 
 from . import identities
 
@@ -43,7 +43,7 @@ PER_RECORD: Final = 30
 _SAME_ADDRESS: Final = 88.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Person:
     """What is compared of one application, normalised; None or empty where it is absent."""
 

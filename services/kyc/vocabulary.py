@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from scoregate.values import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Culture:
     given: tuple[str, ...]
     family: tuple[str, ...]
@@ -109,7 +110,7 @@ CULTURES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Country:
     """How people of a country write; `lives` and `comes` weigh how many live there and come from there.
 

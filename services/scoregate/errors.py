@@ -36,14 +36,15 @@ Messages name things and counts, never personal values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from scoregate.values import frozen
 
 PROBLEM_BASE = "https://scoregate.dev/problems/"
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FieldProblem:
     """One bad field: a JSON pointer into the body, and what is wrong with it, without its value."""
 

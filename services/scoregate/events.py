@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Self
 
 from pydantic_core import from_json
+
+from scoregate.values import frozen
 
 FACTS = "facts"
 """The stream of stated facts; every other stream is one that tiles count."""
@@ -44,7 +46,7 @@ class Effect(StrEnum):
 _EFFECTS = {str(each): each for each in Effect}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """One thing that happened.
 
@@ -119,7 +121,7 @@ class Event:
             raise ValueError(f"this is not an event: {problem}") from problem
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outgoing:
     """An event that is durable and has to reach the stream. `number` counts from 1 per writer and stream, no gaps."""
 

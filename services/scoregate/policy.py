@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from scoregate.errors import ArtefactCorrupt
+from scoregate.values import frozen
 
 
 class Outcome(NamedTuple):
@@ -38,7 +38,7 @@ class Rung(StrEnum):
     RULES = "rules"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cost:
     """Cost of one outcome; see the module's formula."""
 
@@ -54,7 +54,7 @@ class Cost:
         return self.fixed_minor + score * bad + (1.0 - score) * good
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Override:
     """A person's word against the costs: the outcome begins above this score, whatever the amount."""
 
@@ -67,7 +67,7 @@ class Override:
         return max(outcome, self.outcome) if score > self.above else min(outcome, milder)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """A sentence of the policy that needs no model: when a feature compares so, the outcome is at least this."""
 
@@ -89,7 +89,7 @@ class Rule:
         return found == self.value
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Evidence:
     """A feature that speaks for a reason: above the usual (1), below it (-1), or either way (0).
 
@@ -105,7 +105,7 @@ class Evidence:
         return cls(text[1:] if direction else text, direction)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """What the policy says. `reasons` are (code, text); the model's own reasons come after the policy's."""
 
@@ -116,7 +116,7 @@ class Decision:
     low_confidence: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Policy:
     """A parsed policy.toml; `known` maps views whose entity must be known to the request's field.
 
@@ -183,7 +183,7 @@ class Policy:
         self,
         score: float | None,
         values: Mapping[str, float],
-        degraded: Iterable[str],
+        degraded: Collection[str],
         outside: Collection[str] = (),
     ) -> Decision:
         """Decide from a score (None without a model), the vector by name, and what is wrong with it.
@@ -199,7 +199,7 @@ class Policy:
         else:
             outcome = self.weigh(score, self._amount(values))
             # A null in a view is as absent as the view: `view:feature` counts for `view`.
-            if not self.required.isdisjoint(name.partition(":")[0] for name in degraded):
+            if degraded and not self.required.isdisjoint(name.partition(":")[0] for name in degraded):
                 reasons.append(("features_degraded", "Some facts were not available or too old"))
             if outside:
                 reasons.append(("values_unusual", "Some values lie outside of what the model has learned from"))

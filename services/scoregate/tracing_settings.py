@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from scoregate.values import frozen
 
 Protocol = Literal["http/protobuf", "grpc"]
 Sampler = Literal[
@@ -20,7 +21,7 @@ Sampler = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Queue:
     """How many traces may wait for export, how many spans go out at once, and how often."""
 

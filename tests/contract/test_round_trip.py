@@ -26,9 +26,9 @@ def url() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def opened(url: str, connect_timeout_s: float = TIMEOUT_S) -> AsyncIterator[RoundTrips]:
+async def opened(url: str, timeout_s: float = TIMEOUT_S) -> AsyncIterator[RoundTrips]:
     redis: AsyncRedis = AsyncRedis.from_url(url)
-    trips = RoundTrips(redis, connect_timeout_s)
+    trips = RoundTrips(redis, timeout_s)
     yield trips
     trips.drop()
     await redis.aclose()
@@ -78,7 +78,7 @@ def test_who_gives_up_leaves_the_others_their_answers(url: str) -> None:
 
     async def act(trips: RoundTrips) -> None:
         await trips([("PING",)])
-        gone = asyncio.create_task(trips([("ECHO", "gone")]))
+        gone = asyncio.ensure_future(trips([("ECHO", "gone")]))
         await asyncio.sleep(0)
         gone.cancel()
 
@@ -102,7 +102,7 @@ def test_a_broken_connection_fails_who_waits_and_is_made_anew(url: str, end: Cal
 
     async def act(trips: RoundTrips) -> None:
         await trips([("PING",)])
-        waiting = asyncio.create_task(trips([("BLPOP", "nothing", "0")]))
+        waiting = asyncio.ensure_future(trips([("BLPOP", "nothing", "0")]))
         await asyncio.sleep(0.05)
         end(url, trips)
         with pytest.raises(Lost):
@@ -123,6 +123,20 @@ def test_what_nobody_asked_for_is_given_to_nobody(url: str) -> None:
         await asyncio.sleep(0.1)
 
         assert await trips([("ECHO", "asked")]) == [b"asked"]
+
+    scenario(url, act)
+
+
+def test_what_does_not_come_in_time_is_given_up_with_its_connection(url: str) -> None:
+    """Whoever else waits on it learns of it too, and who asks next does not wait behind it."""
+
+    async def act(trips: RoundTrips) -> None:
+        await trips([("PING",)])
+        asked = [asyncio.ensure_future(trips([command])) for command in (("BLPOP", "nothing", "0"), ("ECHO", "behind"))]
+        await asyncio.wait(asked)
+
+        assert [TimeoutError] * 2 == [type(each.exception()) for each in asked]
+        assert await trips([("ECHO", "again")]) == [b"again"]
 
     scenario(url, act)
 

@@ -26,6 +26,7 @@ from scoregate.errors import ArtefactError
 from scoregate.features import Status
 from scoregate.ledger import Entry
 from scoregate.models.artefact import Artefact
+from scoregate.values import frozen
 
 TAKEN: Final = ("decision_id", "decided_at", "arm")
 """Fields of every answer that are taken from the record."""
@@ -33,7 +34,7 @@ NULLS: Final = 3
 """Where the ages of a view name its nulls; entries from before do not."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Difference:
     """A field that was recorded otherwise than it is derived."""
 
@@ -42,7 +43,7 @@ class Difference:
     derived: Any
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Replayed:
     """What became of one entry. `why_not` says why it cannot be replayed, and is empty when it was."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from scoregate.errors import ScoregateError
+from scoregate.values import frozen
 
 CHUNK_ROWS: Final = {"now": 10_000, "row": 20_000}
 """Rows of a part: what is decided again after a kill. What rows share costs less the more of them there are, and a look
@@ -19,7 +20,7 @@ into history costs the same for few and many."""
 _MANIFEST: Final = "manifest.json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Job:
     """One file, one model, one way to look features up. `model_digest` stays when another model becomes champion."""
 

@@ -7,7 +7,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +16,13 @@ import pyarrow.parquet as pq
 from pydantic_core import from_json
 
 from scoregate.batch.rows import format_of
+from scoregate.values import frozen
 
 ANSWERED: Final = ("decision_id", "outcome", "score", "source", "confidence")
 """Members of the answer that have a column of their own, beside the whole of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """Either an answer (`replayed`: an earlier one, given again) or a problem, as the door would say it."""
 

@@ -7,7 +7,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from scoregate.contract import ScoreRequest
 from scoregate.errors import ScoregateError
+from scoregate.values import frozen
 
 FORMATS: Final = (".parquet", ".csv")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
@@ -33,7 +33,7 @@ def format_of(path: Path) -> str:
     return path.suffix
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Columns:
     """Which columns of a file are fields of the contract, each with how its values are read; and which are not."""
 

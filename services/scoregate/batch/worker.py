@@ -6,7 +6,6 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +30,7 @@ from scoregate.serving.events import Intake, event_code
 from scoregate.settings import Settings
 from scoregate.telemetry.metrics import NoCounts
 from scoregate.telemetry.tracing import UNTRACED, RequestTrace
+from scoregate.values import frozen
 
 AT_ONCE: Final = 10_000
 """Rows that share a round trip to the store; the ledger writes them in groups of its own size."""
@@ -42,7 +42,7 @@ EVER: Final = dt.timedelta(days=36_500)
 """How long ago a row may have happened, where features are looked up as of then."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Work:
     """What every worker of a job is told."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -171,7 +171,7 @@ def key_prefix(join_keys: tuple[str, ...]) -> bytes:
     return b"".join(parts)
 
 
-def row_key(prefix: bytes, values: tuple[str, ...], project: bytes) -> bytes:
+def row_key(prefix: bytes, values: Sequence[str], project: bytes) -> bytes:
     """Return the Redis key of a row, from `key_prefix` and string values in the order of the sorted join keys."""
     parts = [prefix]
     for value in values:

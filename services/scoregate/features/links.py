@@ -11,13 +11,13 @@ linked next, and is renamed by that one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
 from scoregate.features.encoding import Value, encode_value
 from scoregate.features.windows import GRAIN_S, KEPT
+from scoregate.values import frozen
 
 LINKS_KEPT: Final = 64
 DAYS_KEPT: Final = KEPT["days"]
@@ -30,7 +30,7 @@ OWN, GROUP, ALSO, NAME = "alert_key", "alert_group", "alert_also", "name_sketch"
 absent where nobody decided; and its name."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Alert:
     """What one request is linked to.
 

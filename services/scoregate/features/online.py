@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 from redis.asyncio import Redis
@@ -15,27 +15,35 @@ from redis.exceptions import RedisError
 
 from scoregate.errors import StoreUnavailable
 from scoregate.features import FeatureRow, ViewRow, encoding
-from scoregate.features.patience import patience
 from scoregate.features.plan import FeaturePlan, ViewPlan
-from scoregate.features.reading import UNREADABLE, Marker, StoredRow, assemble, judge, marker_key, read_marker
+from scoregate.features.reading import UNREADABLE, Marker, StoredRow, judge, marker_key, read_marker
 from scoregate.features.round_trip import Command, RoundTrips
+from scoregate.values import frozen
+
+Raw = list[bytes | None] | Exception
+"""What the store answers for the fields of one hash."""
+
+FAILED = (RedisError, OSError, TimeoutError)
+"""What says that the store does not answer."""
 
 CompleteUntil = Callable[[str, str, float], float]
 """(stream, filling of the store, watermark) → time up to which all that was acknowledged is counted in it, seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _ViewReader:
     """One view's share of a read: where its fields begin in the answer for its hash, and what they are."""
 
     at: int
     view: ViewPlan
     first: int
-    decoders: tuple[tuple[str, Callable[[bytes], Any]], ...]
+    cells: tuple[tuple[str, int, Callable[[bytes], Any]], ...]
+    """Of each feature its name, where it stands in the answer, and how it is decoded."""
 
     @classmethod
     def of(cls, at: int, view: ViewPlan, first: int) -> _ViewReader:
-        return cls(at, view, first, tuple((name, encoding.decoder(dtype)) for name, dtype in view.features))
+        places = enumerate(view.features, first + 2)
+        return cls(at, view, first, tuple((name, place, encoding.decoder(dtype)) for place, (name, dtype) in places))
 
     @property
     def fields(self) -> list[bytes]:
@@ -45,21 +53,19 @@ class _ViewReader:
 
     def decode(self, raw: list[bytes | None]) -> StoredRow | None:
         """Return what the store has, None where it has nothing."""
-        stamp = raw[self.first]
+        stamp, version = raw[self.first], raw[self.first + 1]
         if stamp is None:
             return None
-        version, *cells = raw[self.first + 1 : self.first + 2 + len(self.view.features)]
         try:
             values = {
-                name: None if cell is None else decode(cell)
-                for (name, decode), cell in zip(self.decoders, cells, strict=True)
+                name: None if (cell := raw[place]) is None else decode(cell) for name, place, decode in self.cells
             }
             return StoredRow(values, encoding.decode_timestamp_s(stamp), version.decode() if version else None)
         except (DecodeError, ValueError, OverflowError):
             return UNREADABLE
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _HashReader:
     """All views of the same join keys: they share a hash, so one command reads them. Worked out once."""
 
@@ -80,19 +86,22 @@ class _HashReader:
         )
 
     def key(self, entities: Mapping[str, str], project: bytes) -> bytes:
-        return encoding.row_key(self.prefix, tuple(entities[k] for k in self.join_keys), project)
+        return encoding.row_key(self.prefix, [entities[k] for k in self.join_keys], project)
 
-    def decode(self, raw: list[bytes | None] | Exception, rows: list[StoredRow | None]) -> None:
-        """Put the row of each view where the plan has the view."""
-        for view in self.views:
-            rows[view.at] = UNREADABLE if isinstance(raw, Exception) else view.decode(raw)
-
-    def judged(
-        self, raw: list[bytes | None] | Exception, markers: Mapping[str, Marker], now_s: float
-    ) -> list[tuple[int, ViewRow]]:
+    def judged(self, raw: Raw, markers: Mapping[str, Marker], now_s: float) -> list[tuple[int, ViewRow]]:
         """Return what the row of each view means, with the place that the view has in the plan."""
-        rows = [(view, UNREADABLE if isinstance(raw, Exception) else view.decode(raw)) for view in self.views]
-        return [(r.at, judge(r.view, row, markers.get(r.view.stream), now_s)) for r, row in rows]
+        rows = [UNREADABLE] * len(self.views) if isinstance(raw, Exception) else [r.decode(raw) for r in self.views]
+        return [
+            (r.at, judge(r.view, row, markers.get(r.view.stream), now_s))
+            for r, row in zip(self.views, rows, strict=True)
+        ]
+
+
+class _Waiting(NamedTuple):
+    """A request's share of a flight: its keys, one for each reader, and who waits for what they stand for."""
+
+    keys: list[bytes]
+    future: asyncio.Future[tuple[list[Raw], Mapping[str, Marker]]]
 
 
 class OnlineFeatures:
@@ -115,36 +124,41 @@ class OnlineFeatures:
         )
         self._round_trips = RoundTrips(self._redis, timeout_s)
         self._plan = plan
-        self._timeout_s = timeout_s
         self._complete_until_s = complete_until_s
         self._project = plan.project.encode()
         self._readers = _HashReader.all_of(plan)
         self._markers = tuple((stream, marker_key(plan.project, stream)) for stream in plan.streams)
-        self._turn: list[tuple[list[bytes], asyncio.Future[list[Any]]]] = []
-        self._flights: set[asyncio.Task[None]] = set()
+        self._turn: list[_Waiting] = []
         self.reachable = True
         """Whether the last round trip was answered."""
         self.whole = True
         """Whether the last read found every stream's marker."""
 
     async def read(self, entities: Mapping[str, str], now_s: float) -> FeatureRow:
-        keys = [reader.key(entities, self._project) for reader in self._readers]
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Any]] = loop.create_future()
+        waiting = _Waiting([reader.key(entities, self._project) for reader in self._readers], loop.create_future())
         if not self._turn:
             loop.call_soon(self._depart)
-        self._turn.append((keys, future))
-        answer = await future
-        rows: list[StoredRow | None] = [None] * len(self._plan.views)
-        for reader, raw in zip(self._readers, answer, strict=False):
-            reader.decode(raw, rows)
-        return assemble(self._plan, entities, rows, self._found(answer[len(self._readers) :]), now_s)
+        self._turn.append(waiting)
+        raws, markers = await waiting.future
+        return self._row(
+            entities,
+            [
+                row
+                for reader, raw in zip(self._readers, raws, strict=True)
+                for row in reader.judged(raw, markers, now_s)
+            ],
+        )
 
     async def read_all(self, entities: Sequence[Mapping[str, str]], now_s: float) -> list[FeatureRow]:
         asked = [[reader.key(each, self._project) for each in entities] for reader in self._readers]
         # What many share, such as a merchant, is read, decoded and judged once.
         distinct = [list(dict.fromkeys(keys)) for keys in asked]
-        answers = iter(await self._answers(distinct))
+        try:
+            answers = iter(await self._ask(distinct))
+        except FAILED as problem:
+            raise self._failed(problem) from problem
+        self.reachable = True
         raws = [[next(answers) for _ in keys] for keys in distinct]
         markers = self._found(list(answers))
         judged = [
@@ -177,47 +191,46 @@ class OnlineFeatures:
 
     def _depart(self) -> None:
         turn, self._turn = self._turn, []
-        flight = asyncio.get_running_loop().create_task(self._fly(turn))
-        self._flights.add(flight)
-        flight.add_done_callback(self._flights.discard)
+        flight = self._ask(list(zip(*(waiting.keys for waiting in turn), strict=True)))
+        flight.add_done_callback(lambda flight: self._land(flight, turn))
 
-    async def _fly(self, turn: list[tuple[list[bytes], asyncio.Future[list[Any]]]]) -> None:
-        per_request = len(self._readers)
+    def _land(self, flight: asyncio.Future[list[Any]], turn: list[_Waiting]) -> None:
         try:
-            answers = await self._answers(list(zip(*(keys for keys, _ in turn), strict=True)))
-        except StoreUnavailable as problem:
-            for _, future in turn:
-                if not future.done():
-                    future.set_exception(StoreUnavailable(problem.detail))
+            answers = flight.result()
+        except FAILED as problem:
+            unavailable = self._failed(problem)
+            for waiting in turn:
+                if not waiting.future.done():
+                    waiting.future.set_exception(StoreUnavailable(unavailable.detail))
             return
-        of_readers, markers = answers[: len(turn) * per_request], answers[len(turn) * per_request :]
-        for i, (_, future) in enumerate(turn):
-            if not future.done():
-                future.set_result(of_readers[i :: len(turn)] + markers)
-                # One decision a turn of the loop, so that a refusal waits for one at most and not for all of them.
-                await asyncio.sleep(0)
+        self.reachable = True
+        rows = len(turn) * len(self._readers)
+        self._hand_over(iter(enumerate(turn)), len(turn), answers[:rows], self._found(answers[rows:]))
 
-    async def _answers(self, keys: Sequence[Sequence[bytes]]) -> list[Any]:
-        """Ask for rows by their keys, those of each reader together, and for the markers; in one round trip.
+    def _hand_over(
+        self, left: Iterator[tuple[int, _Waiting]], of: int, raws: list[Any], markers: Mapping[str, Marker]
+    ) -> None:
+        """Give one request what is its; the next turn of the loop gives the next one.
 
-        Raises:
-            StoreUnavailable: the store does not answer in time.
+        One decision a turn, so that a refusal waits for one at most and not for all of them.
         """
+        for i, waiting in left:
+            if not waiting.future.done():
+                waiting.future.set_result((raws[i::of], markers))
+                asyncio.get_running_loop().call_soon(self._hand_over, left, of, raws, markers)
+                return
+
+    def _ask(self, keys: Sequence[Sequence[bytes]]) -> asyncio.Future[list[Any]]:
+        """Ask for rows by their keys, those of each reader together, and for the markers; in one round trip."""
         of_readers = zip(self._readers, keys, strict=True)
         commands: list[Command] = [("HMGET", key, *reader.fields) for reader, asked in of_readers for key in asked]
         # After the rows: a store that was flushed meanwhile must not read as one in which nothing happened.
         commands += [("HGETALL", key) for _, key in self._markers]
-        try:
-            async with patience(self._timeout_s):
-                answers = await self._round_trips(commands)
-        except (RedisError, OSError, TimeoutError) as problem:
-            self.reachable = False
-            if isinstance(problem, TimeoutError):
-                # Slow or dead, nobody can tell: a new connection does not begin with what this one owes.
-                self._round_trips.drop()
-            raise StoreUnavailable(f"the online store does not answer: {type(problem).__name__}") from problem
-        self.reachable = True
-        return answers
+        return self._round_trips(commands)
+
+    def _failed(self, problem: Exception) -> StoreUnavailable:
+        self.reachable = False
+        return StoreUnavailable(f"the online store does not answer: {type(problem).__name__}")
 
     async def close(self) -> None:
         self._round_trips.drop()

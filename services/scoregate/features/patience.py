@@ -8,37 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+
+from scoregate.deadline import Limit
 
 OWN_DELAY_S = 0.005
 """A timer that is later than this was late by our own fault."""
 
 
-@asynccontextmanager
-async def patience(timeout_s: float) -> AsyncIterator[None]:
-    """Raise TimeoutError when the block takes longer, our own delays set aside."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as limit:
-        watch = _Watch(loop, limit)
-        watch.wait(timeout_s)
-        try:
-            yield
-        finally:
-            watch.timer.cancel()
+class Watch:
+    """Calls `then` after so many seconds, our own delays set aside, unless it is cancelled."""
 
+    __slots__ = ("_due_s", "_loop", "_then", "_timer")
 
-class _Watch:
-    def __init__(self, loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout) -> None:
-        self._loop, self._limit = loop, limit
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, then: Callable[[], None]) -> None:
+        self._loop, self._then = loop, then
+        self._wait(seconds)
 
-    def wait(self, seconds: float) -> None:
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _wait(self, seconds: float) -> None:
         self._due_s = time.monotonic() + seconds
-        self.timer = self._loop.call_later(seconds, self._overdue)
+        self._timer = self._loop.call_later(seconds, self._overdue)
 
     def _overdue(self) -> None:
         late_s = time.monotonic() - self._due_s
         if late_s < OWN_DELAY_S:
-            self._limit.reschedule(self._loop.time())
+            self._then()
         else:
-            self.wait(late_s)
+            self._wait(late_s)
+
+
+class Patience(Limit):
+    """A limit on what a task waits for in a `with` block, our own delays set aside."""
+
+    __slots__ = ()
+
+    def _after(self, loop: asyncio.AbstractEventLoop, seconds: float) -> Watch:
+        return Watch(loop, seconds, self._end)

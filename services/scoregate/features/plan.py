@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from typing import Any
 from scoregate.errors import SignatureMismatch
 from scoregate.features import encoding, links
 from scoregate.features.windows import GRAIN_S
+from scoregate.values import frozen
 
 _NO_ENTITY = "__dummy_id"
 _TILES = {**dict.fromkeys((*GRAIN_S, "hour_parties", "day_parties"), "int64_list"), "last_event_us": "int64"}
 _TYPES = {"facts": {}, "tiles": _TILES, "links": links.FEATURES}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ViewPlan:
     """One view as one model reads it.
 
@@ -39,7 +40,7 @@ class ViewPlan:
     max_age_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FeaturePlan:
     """All that a service reads for one request."""
 

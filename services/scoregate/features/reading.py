@@ -16,21 +16,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from scoregate.features import FeatureRow, Status, ViewRow
 from scoregate.features.links import uneven
 from scoregate.features.plan import FeaturePlan, ViewPlan
 from scoregate.features.windows import GRAIN_S, STRIDE
+from scoregate.values import frozen
 
 CLOCK_SKEW_S = 60.0
 """How far ahead of ours a writer's clock may be."""
 
 _NO_VALUES: Mapping[str, Any] = {}
+_FRESH, _STALE, _MISSING = Status
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Marker:
     """How far a stream is counted, in seconds since the epoch: what is on it, and what was acknowledged anywhere.
 
@@ -63,7 +64,7 @@ def read_marker(raw: Mapping[bytes, bytes] | Exception) -> Marker | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredRow:
     """What the store has of one entity in one view; `at_s` is None for a row that cannot be read."""
 
@@ -90,19 +91,20 @@ def assemble(
 def judge(view: ViewPlan, row: StoredRow | None, marker: Marker | None, now_s: float) -> ViewRow:
     """Judge one view's row."""
     if row is not None and row.at_s is None:
-        return ViewRow(_NO_VALUES, Status.MISSING, None)
-    if view.kind in _DAMAGED:
-        if marker is None or (row and _DAMAGED[view.kind](row.values)):
-            return ViewRow(_NO_VALUES, Status.MISSING, None)
+        return ViewRow(_NO_VALUES, _MISSING, None)
+    is_damaged = _DAMAGED.get(view.kind)
+    if is_damaged is not None:
+        if marker is None or (row is not None and is_damaged(row.values)):
+            return ViewRow(_NO_VALUES, _MISSING, None)
         status, age_s = _aged(now_s - marker.watermark_s, view.max_age_s)
         if view.max_age_s and now_s - marker.complete_s > view.max_age_s:
-            status = Status.STALE
+            status = _STALE
         if row is None:
             return ViewRow(_NO_VALUES, status, age_s, known=False)
         return ViewRow(row.values, status, age_s, version=row.version)
     if row is None or row.at_s is None:
         # Only a store that is known to be whole can tell that it does not know somebody.
-        return ViewRow(_NO_VALUES, Status.MISSING, None, known=marker is None)
+        return ViewRow(_NO_VALUES, _MISSING, None, known=marker is None)
     status, age_s = _aged(now_s - row.at_s, view.max_age_s)
     return ViewRow(row.values, status, age_s, version=row.version)
 
@@ -110,16 +112,20 @@ def judge(view: ViewPlan, row: StoredRow | None, marker: Marker | None, now_s: f
 def _aged(age_s: float, max_age_s: float) -> tuple[Status, float]:
     """Judge an age. A time ahead of ours by more than clocks differ says nothing about how old the value is."""
     if age_s < -CLOCK_SKEW_S or (max_age_s and age_s > max_age_s):
-        return Status.STALE, max(age_s, 0.0)
-    return Status.FRESH, max(age_s, 0.0)
+        return _STALE, max(age_s, 0.0)
+    return _FRESH, max(age_s, 0.0)
 
 
 def _damaged(values: Mapping[str, Any]) -> bool:
     """Whether a row of tiles cannot be one: a count of numbers that no writer makes."""
-    return any(len(values.get(grain) or ()) % STRIDE for grain in GRAIN_S) or any(
-        len(values.get(parties) or ()) % 2 for parties in ("hour_parties", "day_parties")
-    )
+    for name, divisor in _DIVISORS:
+        numbers = values.get(name)
+        if numbers and len(numbers) % divisor:
+            return True
+    return False
 
+
+_DIVISORS = [*((grain, STRIDE) for grain in GRAIN_S), ("hour_parties", 2), ("day_parties", 2)]
 
 _DAMAGED: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {"tiles": _damaged, "links": uneven}
 """Kinds of views that age by their stream, and how a row shows that it cannot be one."""

@@ -8,45 +8,60 @@ that took longer than the answers.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import hiredis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as Lost
 from redis.exceptions import ResponseError
 
+from scoregate.features.patience import Patience, Watch
+
 Command = tuple[str | bytes, ...]
+
+BROKE: Final = "the connection broke"
 
 _NOT_YET: Final = object()
 
 
 class RoundTrips:
-    """Connects when somebody asks, and again when somebody asks after the connection broke."""
+    """Connects when somebody asks, and again when somebody asks after the connection broke.
 
-    def __init__(self, redis: Redis, connect_timeout_s: float) -> None:
+    `timeout_s` bounds the wait for answers, and for the connection where there is none.
+    """
+
+    def __init__(self, redis: Redis, timeout_s: float) -> None:
         # Neither library says the types of what is taken from it.
         self._pool: Any = redis.connection_pool
-        self._connect_timeout_s = connect_timeout_s
+        self._timeout_s = timeout_s
         self._wire: _Wire | None = None
         self._connecting: asyncio.Task[_Wire] | None = None
 
-    async def __call__(self, commands: Sequence[Command]) -> list[Any]:
-        """Return the answer of each command, in order; of one that the server refused, its `ResponseError`.
+    def __call__(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """Ask at once; the answer of each command comes in order, of one that the server refused its `ResponseError`.
 
         Raises:
-            RedisError, OSError, TimeoutError: there is no connection, or it broke.
+            RedisError, OSError: there is no connection, or it broke.
+            TimeoutError: nothing came in time, our own delays set aside. Slow or dead, nobody can tell: the connection
+                is let go of, for a new one does not begin with what this one owes.
         """
-        wire = self._wire
-        if wire is None or wire.is_lost:
-            wire = await self._connected()
-        return await wire.ask(commands)
+        if self._wire is None or self._wire.is_lost:
+            return asyncio.ensure_future(self._connect_and_ask(commands))
+        return self._wire.ask(commands, self._timeout_s)
 
     def drop(self) -> None:
-        """Let go of a connection on which nothing comes; whoever waits for it learns that it broke."""
+        """Let go of the connection; whoever waits for it learns that it broke."""
         if self._wire is not None:
-            self._wire.abort()
+            self._wire.abort(Lost(BROKE))
+
+    async def _connect_and_ask(self, commands: Sequence[Command]) -> list[Any]:
+        began_s = time.monotonic()
+        with Patience(self._timeout_s):
+            wire = await self._connected()
+        return await wire.ask(commands, max(self._timeout_s - (time.monotonic() - began_s), 0.0))
 
     async def _connected(self) -> _Wire:
         # Whoever comes meanwhile waits for the same one, and whoever gives up does not end it for the others.
@@ -58,7 +73,7 @@ class RoundTrips:
     async def _connect(self) -> _Wire:
         connection = self._pool.make_connection()
         # The client bounds how long a socket takes, and not what it asks on it.
-        async with asyncio.timeout(self._connect_timeout_s):
+        async with asyncio.timeout(self._timeout_s):
             await connection.connect()
         self._wire = _Wire(connection)
         return self._wire
@@ -70,6 +85,14 @@ class RoundTrips:
             connecting.exception()
 
 
+class _Waiting(NamedTuple):
+    """Who waits for so many answers."""
+
+    answers: int
+    future: asyncio.Future[list[Any]]
+    watch: Watch
+
+
 class _Wire(asyncio.Protocol):
     """A connection that was the client's. Answers come in the order of what was asked."""
 
@@ -78,23 +101,26 @@ class _Wire(asyncio.Protocol):
         self._connection = connection
         self._transport: asyncio.Transport = connection._writer.transport
         self._reader = hiredis.Reader(replyError=ResponseError, notEnoughData=_NOT_YET)
-        self._waiting: deque[tuple[int, asyncio.Future[list[Any]]]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Waiting] = deque()
         self._answers: list[Any] = []
         self.is_lost = self._transport.is_closing()
         self._transport.set_protocol(self)
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+    def ask(self, commands: Sequence[Command], within_s: float) -> asyncio.Future[list[Any]]:
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
         if self.is_lost:
-            raise Lost("the connection broke")
+            future.set_exception(Lost(BROKE))
+            return future
         pack: Any = hiredis.pack_command
-        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((len(commands), future))
+        self._waiting.append(_Waiting(len(commands), future, Watch(self._loop, within_s, self._overdue)))
         self._transport.write(b"".join(map(pack, commands)))
-        return await future
+        return future
 
-    def abort(self) -> None:
+    def abort(self, problem: Exception) -> None:
         self.is_lost = True
         self._transport.abort()
+        self._fail(problem)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -102,25 +128,32 @@ class _Wire(asyncio.Protocol):
             while (answer := self._reader.gets()) is not _NOT_YET:
                 if not self._waiting:
                     # Whoever asks next must not be given it.
-                    return self.abort()
+                    return self.abort(Lost(BROKE))
                 self._take(answer)
         except hiredis.ProtocolError:
-            self.abort()
+            self.abort(Lost(BROKE))
 
     def _take(self, answer: Any) -> None:
         self._answers.append(answer)
-        count, future = self._waiting[0]
-        if len(self._answers) < count:
+        if len(self._answers) < self._waiting[0].answers:
             return
-        self._waiting.popleft()
+        waiting = self._waiting.popleft()
+        waiting.watch.cancel()
         answers, self._answers = self._answers, []
         # Whoever gave up is answered too: what comes is in order, and not to be given to the next.
-        if not future.done():
-            future.set_result(answers)
+        if not waiting.future.done():
+            waiting.future.set_result(answers)
+
+    def _overdue(self) -> None:
+        self.abort(TimeoutError("nothing came in time"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
+        self._fail(Lost(BROKE))
+
+    def _fail(self, problem: Exception) -> None:
         waiting, self._waiting = self._waiting, deque()
-        for _, future in waiting:
-            if not future.done():
-                future.set_exception(Lost("the connection broke"))
+        for each in waiting:
+            each.watch.cancel()
+            if not each.future.done():
+                each.future.set_exception(problem)

@@ -14,11 +14,11 @@ The chain is per writer (one process life): each entry's hash covers the one bef
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from scoregate.errors import ScoregateError
 from scoregate.events import Event, Outgoing
+from scoregate.values import frozen
 
 TIMEOUT_S: Final = 0.8
 """Longest wait for a transaction, unless it is said otherwise: a caller who waits a second is answered after it."""
@@ -27,7 +27,7 @@ GATHER_S: Final = 0.005
 """Longest wait for decisions that are coming, where one transaction could take them all."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One decision, as it is recorded. Times are seconds since the epoch, UTC.
 
@@ -67,7 +67,7 @@ Decision = tuple[Entry, Event | None]
 """An entry, and the event that it is to others."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recorded:
     """An entry as the ledger keeps it: who wrote it, where it stands in that writer's chain.
 
@@ -91,7 +91,7 @@ class Recorded:
         return sorted(self.commitments.keys() - self.salts.keys())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Appended:
     """What `append` made durable: this entry's answer, or the earlier answer to the same key."""
 
@@ -100,7 +100,7 @@ class Appended:
     replayed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Broken:
     """The first entry at which a chain does not verify, and why."""
 

@@ -13,12 +13,13 @@ from typing import Protocol, Self
 from scoregate.errors import ArtefactError
 from scoregate.ledger import Broken, Recorded
 from scoregate.ledger.entry import first_broken
+from scoregate.values import frozen
 
 BEFORE_ALL = -1 << 63
 """Comes before every seq, those too that no writer gives."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Writer:
     """A writer's head, and the last entry that it really has; None when it has none."""
 
@@ -28,7 +29,7 @@ class Writer:
     end: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """Which entries to find; what is None or empty leaves all. Times are those of the decision, until exclusive.
 

@@ -9,13 +9,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from multiprocessing import get_context
 
 from scoregate.ledger import Broken, Recorded
 from scoregate.ledger.archive import BEFORE_ALL, Archive, Writer, open_archive
 from scoregate.ledger.checkpoint_files import Checkpoints
 from scoregate.ledger.entry import GENESIS, NONE_SIGNED, first_broken
+from scoregate.values import frozen
 
 PIECE_ENTRIES = 20_000
 NO_CHECKPOINTS = Checkpoints((), ())
@@ -23,7 +24,7 @@ NO_CHECKPOINTS = Checkpoints((), ())
 Signed = Mapping[int, tuple[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Piece:
     """A writer's entries after `after` up to `end`; `head` is the hash that the last one must have, if it is known."""
 
@@ -35,7 +36,7 @@ class Piece:
     signed: Signed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Audited:
     """What an audit found. `walked` counts the entries that were looked at, of `entries` in `writers` chains."""
 

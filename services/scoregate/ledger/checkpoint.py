@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from scoregate.errors import ArtefactError
 from scoregate.hashing import write_once
+from scoregate.values import frozen
 
 FORMAT = 1
 MAGIC = b"scoregate-checkpoint-1\n"
@@ -90,7 +91,7 @@ def id_of(key: Ed25519PublicKey) -> str:
     return sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:8]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Statement:
     """What is signed; see the module."""
 

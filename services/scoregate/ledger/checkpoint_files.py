@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,12 +30,13 @@ from scoregate.ledger.checkpoint import (
     public_key,
     write,
 )
+from scoregate.values import frozen
 
 log = logging.getLogger(__name__)
 ENDING = ".jsonl"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fault:
     """A checkpoint that cannot be believed."""
 
@@ -45,7 +45,7 @@ class Fault:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Checkpoints:
     """What a folder holds of one service, and what is wrong with it."""
 

@@ -20,13 +20,13 @@ import math
 import os
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from operator import attrgetter
 
 from scoregate.errors import KeyReused
 from scoregate.ledger import Appended, Broken, Entry, Recorded
+from scoregate.values import frozen
 
 GENESIS = bytes(32)
 """The previous hash of a writer's first entry, whose `seq` is 1."""
@@ -59,7 +59,7 @@ _floats = attrgetter(*PLAIN_FLOATS)
 _double = struct.Struct("<d").pack
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sealed:
     """An entry with fresh salts, and the bytes that its hash will cover."""
 
@@ -69,7 +69,7 @@ class Sealed:
     canonical: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Earlier:
     """The decision that a key already stands for; `answer` is None once it was forgotten."""
 

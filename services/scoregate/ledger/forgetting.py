@@ -9,20 +9,20 @@ ends, so that a retry which comes late is refused, and not decided anew.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from scoregate.hashing import KeyedHash
 from scoregate.ledger import Recorded
 from scoregate.ledger.archive import Archive, Place, Wanted
+from scoregate.values import frozen
 
 AT_ONCE: Final = 200
 """Entries per transaction: decisions wait for it where the store is a file."""
 DEFAULT_MONTHS: Final = 13
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Forgotten:
     """How many entries, events, and further keys were forgotten."""
 
@@ -31,7 +31,7 @@ class Forgotten:
     keys: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Person:
     """Whom to forget: the tags that entries may hold, and the hashes that events may hold."""
 

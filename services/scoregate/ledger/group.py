@@ -13,6 +13,7 @@ from scoregate.errors import KeyReused, LedgerUnavailable, ScoregateError
 from scoregate.events import Event, Outgoing
 from scoregate.ledger import Appended, Decision, Entry
 from scoregate.ledger.entry import Earlier, Sealed, asked, keys, link, replay
+from scoregate.values import frozen
 
 Pair = tuple[str, str]
 """Writer and stream: what numbers count in."""
@@ -23,7 +24,7 @@ Head = tuple[int, bytes]
 Decided = Appended | KeyReused | LedgerUnavailable
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Posted:
     """An event as its row will hold it."""
 
@@ -58,7 +59,7 @@ class Places:
             self.future.set_result(self._found)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """One of many: a future, as far as its writer is concerned."""
 

@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -16,13 +15,14 @@ from scoregate.ledger import Recorded
 from scoregate.ledger.archive import Place, Wanted, open_archive
 from scoregate.ledger.cipher import PLAIN, FieldCipher
 from scoregate.ledger.sqlite_file import connect
+from scoregate.values import frozen
 
 PAGE_ROWS: Final = 2_000
 """Entries in memory at once."""
 _TIMEOUT_S: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Label:
     """What became of a decision, and when that became known (microseconds since the epoch)."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from scoregate.events import Outgoing
 from scoregate.ledger.entry import PLAIN_FLOATS
 from scoregate.ledger.group import Chained
 from scoregate.ledger.rows import COLUMNS, PERSONAL_COLUMNS, Row, entry_row, personal_rows
+from scoregate.values import frozen
 
 _BIGINT = ("seq", "number", "sent")
 _BYTEA = ("hash", "previous_hash", "vector", "answer", "payload", "salt", "commitment")
@@ -121,7 +121,7 @@ ONE = f"""
     """  # noqa: S608  as STANDING
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rows:
     """Rows by table, as a group adds them."""
 

@@ -15,7 +15,7 @@ import asyncpg
 
 from scoregate.errors import LedgerUnavailable
 from scoregate.events import Outgoing
-from scoregate.features.patience import patience
+from scoregate.features.patience import Patience
 from scoregate.ledger import GATHER_S
 from scoregate.ledger.entry import GENESIS, Earlier, asked
 from scoregate.ledger.group import Decided, Head, Key, Pair, Waiting, chained, due, numbered, outcomes, taken
@@ -163,7 +163,7 @@ class PostgresWriter:
         races = losses = 0
         while True:
             try:
-                async with patience(max(0.0, deadline_s - time.monotonic())):
+                with Patience(max(0.0, deadline_s - time.monotonic())):
                     planned = await self._attempt(group)
             except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
                 # Another process took a key since it was looked up: now it can be seen whose it is.

@@ -16,20 +16,21 @@ import struct
 import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 from zlib import crc32
 
 from scoregate.events import Event
 from scoregate.ledger import Entry
+from scoregate.values import frozen
 
 MAGIC = b"scoregate-segment-1\n"
 ENDING = ".segment"
 _frame = struct.Struct("<II")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Held:
     """A decision and its event. A `further` one is no decision: it binds its keys to what one of them stands for."""
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scoregate.models.tabular import FILE, Tabular
 from scoregate.settings import Settings
+from scoregate.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Champion:
     """`metric` is the held-out headline as a person reads it, with its 95 % interval."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from scoregate.local.gateway import traefik_argv
@@ -12,6 +11,7 @@ from scoregate.local.state import ProcessSpec, Stage, run_dir
 from scoregate.local.traefik import HOST, Certificate, GatewayLimits
 from scoregate.local.valkey import store_port
 from scoregate.settings import ROOT, Settings, other_names
+from scoregate.values import frozen
 
 FIRST_STABLE = 1
 FIRST_CANARY = 51
@@ -26,7 +26,7 @@ DECISION_MARGIN_S = 0.05
 """What the gateway waits less than a decision's deadline: its 504 has to be written, and come, in time."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ports:
     """Every port of the stack, on 127.0.0.1; `store` is None when the store is another machine's.
 

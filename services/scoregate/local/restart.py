@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -25,6 +25,7 @@ from scoregate.local.supervisor import supervisor_of
 from scoregate.local.traefik import HOST, STABLE
 from scoregate.local.up import READY_S, stable_spec, stand_in_spec, worker_of
 from scoregate.settings import Settings
+from scoregate.values import frozen
 
 ON_ITS_WAY_S = 0.3
 """After the gateway has read its new file, until nothing more is on its way to where it sent before."""
@@ -64,7 +65,7 @@ def renew_service(settings: Settings, service: str) -> None:
         renewal.renew(new, {new.name: service})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Renewal:
     settings: Settings
     ports: Ports

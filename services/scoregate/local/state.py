@@ -7,10 +7,12 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
+
+from scoregate.values import frozen
 
 
 class Stage(IntEnum):
@@ -22,7 +24,7 @@ class Stage(IntEnum):
     GATEWAY = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProcessSpec:
     """One process that should run.
 
@@ -49,7 +51,7 @@ class ProcessSpec:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Desired:
     """What should run. The problem pages live in the supervisor itself; port 0 means none."""
 
@@ -61,7 +63,7 @@ class Desired:
         return next((spec for spec in self.processes if spec.name == name), None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mark:
     """A process that cannot be mistaken: a pid alone may have been given to another one since."""
 
@@ -69,7 +71,7 @@ class Mark:
     birth: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Running:
     """One child as the supervisor last saw it: `mark` is None between two lives, `spec` the digest of what it runs."""
 
@@ -84,7 +86,7 @@ class Running:
     spec: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Status:
     """What the supervisor last wrote; a file whose supervisor is not alive tells what it left behind."""
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from rich.console import Console
@@ -20,6 +20,7 @@ from scoregate.local.supervisor import supervisor_of
 from scoregate.local.traefik import HOST
 from scoregate.settings import Settings
 from scoregate.telemetry import names
+from scoregate.values import frozen
 
 MOST_BYTES: Final = 4_000_000
 COLUMNS: Final = ("process", "req/s", "5xx/s", "p50 ms", "p99 ms", "in flight", "fallback", "outcomes", "degraded")
@@ -29,7 +30,7 @@ Reading = Mapping[tuple[str, Labels], float]
 """Sample and labels → value."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """One process over some seconds. `p50_s` and `p99_s` are upper bounds of buckets; None without a decision."""
 

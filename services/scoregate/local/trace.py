@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +19,7 @@ from scoregate.settings import Settings
 from scoregate.telemetry import names
 from scoregate.telemetry.recent import read
 from scoregate.telemetry.spans import SpanRecord
+from scoregate.values import frozen
 
 WIDE: Final = 30
 SAID: Final = (
@@ -34,7 +34,7 @@ SAID: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Drawn:
     """One line: how deep below the root, of which process."""
 

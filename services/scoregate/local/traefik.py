@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from scoregate.serving.http import SECURITY_HEADERS, STRANGE_TRACE
+from scoregate.values import frozen
 
 HOST = "127.0.0.1"
 STABLE = "stable"
@@ -16,7 +16,7 @@ ALL, DECISIONS = "all", "decisions"
 """Transports: of one record that is scored, and of all else."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Certificate:
     """Files in PEM of the gateway's certificate, with its chain, and of its key."""
 
@@ -28,7 +28,7 @@ HSTS = "max-age=31536000"
 """With TLS alone: a browser ignores it otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GatewayLimits:
     """What the gateway refuses by itself. Services enforce their own limits as well: plain Gateway API carries none."""
 
@@ -44,7 +44,10 @@ class GatewayLimits:
     drain_s: float = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+DEFAULT_LIMITS: Final = GatewayLimits()
+
+
+@frozen
 class Traces:
     """Where the gateway's spans go, and of what share of the requests that begin a trace here."""
 
@@ -66,7 +69,7 @@ def static_config(
     host: str = HOST,
     metrics_port: int | None = None,
     traces: Traces | None = None,
-    limits: GatewayLimits = GatewayLimits(),
+    limits: GatewayLimits = DEFAULT_LIMITS,
     certificate: Certificate | None = None,
 ) -> dict[str, Any]:
     """What needs a restart. `routes`: the watched folder. With a certificate the port speaks HTTPS alone."""
@@ -113,7 +116,7 @@ def shared_config(
     *,
     problems_port: int,
     problems_host: str = HOST,
-    limits: GatewayLimits = GatewayLimits(),
+    limits: GatewayLimits = DEFAULT_LIMITS,
     certificate: Certificate | None = None,
 ) -> dict[str, Any]:
     """What every route goes through: headers, our problems in place of Traefik's text, the rate, the body, a retry."""

@@ -9,13 +9,13 @@ reasons.py    which groups of features raised a score, and may be named for it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from scoregate.features.plan import FeaturePlan
+from scoregate.values import frozen
 
 Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
@@ -40,7 +40,7 @@ class Model(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FeatureStats:
     """One feature of the matrix: its range in training, and its median over records that were answered mildest."""
 
@@ -50,7 +50,7 @@ class FeatureStats:
     median: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signature:
     """What a model was trained on: plan of its FeatureService, features in matrix order, calibrator (a, b)."""
 

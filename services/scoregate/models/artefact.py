@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from scoregate.models import Signature
 from scoregate.models.forest import Forest
 from scoregate.models.tabular import FILE as COLUMNS
 from scoregate.models.tabular import Tabular
+from scoregate.values import frozen
 
 MANIFEST = "MANIFEST.json"
 CHAMPION = "champion"
@@ -38,7 +38,7 @@ def champion(models: Path) -> Path:
     return models / name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Artefact:
     """A verified artefact, in memory. `policy` is the text of its policy.toml.
 

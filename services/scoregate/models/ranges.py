@@ -27,6 +27,7 @@ class Ranges:
         high = np.where(free, math.inf, [feature.high or 0.0 for feature in features])
         room = beyond * (high - low)
         self._low, self._high = low - room, high + room
+        self._bounds = tuple(zip(self._names, self._low.tolist(), self._high.tolist(), strict=True))
 
     @classmethod
     def of(cls, policy: Policy, features: Sequence[FeatureStats]) -> Self | None:
@@ -39,5 +40,7 @@ class Ranges:
 
     def outside(self, vector: Sequence[float]) -> list[str]:
         """Return the names of the values that lie outside, in matrix order."""
-        found = self.are_beyond(np.array(vector, dtype=np.float64))
-        return [self._names[i] for i in np.flatnonzero(found)] if found.any() else []
+        # One vector is compared faster than it is made an array.
+        return [
+            name for value, (name, low, high) in zip(vector, self._bounds, strict=True) if value < low or value > high
+        ]

@@ -12,13 +12,13 @@ income above the usual, even where that income raised the score. A feature that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from scoregate.models import Matrix, Model, Scores, Signature
 from scoregate.policy import Evidence
+from scoregate.values import frozen
 
 Mask = npt.NDArray[np.bool_]
 
@@ -32,7 +32,7 @@ LEAST_FALL = 1e-3
 """A feature names a reason only if it alone lowers the log-odds by more than this: far above what rounding may do."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reason:
     """A code, the features it names (each alone lowers the score), and what its group adds to the log-odds."""
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, create_model
 from typing_extensions import TypedDict
+
+from scoregate.values import frozen
 
 FILE: Final = "columns.json"
 KEY: Final = "application_id"
@@ -29,7 +31,7 @@ Word = Annotated[str, Field(max_length=LONGEST)]
 _ONLY_THESE: Final = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Column:
     """One column. `words` have features of their own; `closed`: training saw no others."""
 

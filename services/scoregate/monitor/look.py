@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final, Self
 
 from scoregate.errors import ScoregateError
 from scoregate.monitor.tally import FEATURE, OUTCOME, SCORE, Counts, Reference, Tally, psi, total
+from scoregate.values import frozen
 
 BUCKET_S: Final = 600
 HOUR_S: Final = 3_600
@@ -25,7 +26,7 @@ LEAST: Final = 1_000
 HOUR, WEEK = "hour", "week"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Triggers:
     """PSI above which a model is to be trained again; a service's `triggers.toml` says what is other for it."""
 
@@ -52,7 +53,7 @@ class Triggers:
         return {SCORE: self.score, OUTCOME: self.outcome}.get(subject, self.feature)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look:
     """What was seen at a time. `psi`: window → subject → PSI; a window of too few decisions is not there."""
 

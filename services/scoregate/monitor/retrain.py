@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from scoregate.errors import ScoregateError
@@ -13,11 +12,12 @@ from scoregate.training import run
 from scoregate.training.gates import first_failed
 from scoregate.training.imports import Material
 from scoregate.training.registry import Registry, refusal
+from scoregate.values import frozen
 
 WHO: Final = "scoregate retrain"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Retrained:
     """A version that is the challenger now, and why it was made."""
 

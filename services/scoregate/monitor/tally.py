@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from scoregate.values import frozen
 
 Counts = npt.NDArray[np.float64]
 
@@ -18,7 +19,7 @@ LEAST_SHARE: Final = 1e-3
 SCORE, OUTCOME, FEATURE = "score", "outcome", "feature:"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reference:
     """What a model was trained and accepted on: `edges` of the bins of score and features, `counts` of every subject.
 
@@ -67,7 +68,7 @@ class Reference:
         return Tally(len(outcomes), counts)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tally:
     """Counts of so many decisions, by subject and bin."""
 

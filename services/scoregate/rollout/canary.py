@@ -10,19 +10,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from scoregate.local.state import write_atomically
 from scoregate.rollout.flip import leaving_file, rollout_dir, state_file
+from scoregate.values import frozen
 
 Reading = dict[str, dict[str, float]]
 """Gate → category → what a counter stands at."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Canary:
     """`weight_percent` is 0 until its process is ready; `since_s` when it took this weight, from when it is judged.
 

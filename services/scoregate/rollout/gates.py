@@ -13,18 +13,18 @@ arm's by more than is tolerated (or, turned round, the stable arm's above the ca
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from scoregate.rollout.sequential import Floats, Line, log_e_above, log_e_below
+from scoregate.values import frozen
 
 Mask = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Questions:
     """Rows are questions, columns categories: which of them count for the canary, and which for the stable arm.
 
@@ -59,7 +59,7 @@ def _both_ways(mask: Mask) -> Questions:
     return Questions(twice, twice, len(mask))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gate:
     """`tolerated`: beyond any of these lines a question is answered yes. `harmful`: a canary below this line, by every
     question, is clear. `is_about_traffic`: it says that the arms cannot be compared, not that the canary is worse."""

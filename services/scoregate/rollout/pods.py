@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+
+from scoregate.values import frozen
 
 Pod = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Running:
     """Image and artefact folder of an arm."""
 

@@ -15,11 +15,12 @@ Everything broadcasts: counts may be single numbers or arrays of them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from scoregate.values import frozen
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,7 +28,7 @@ _HALVINGS = 48
 _log_gamma = np.frompyfunc(math.lgamma, 1, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """A bound on one arm's share by the other's: `times` it, plus `plus` (a share, 0.01 is one point)."""
 

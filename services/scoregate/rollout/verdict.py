@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from scoregate.rollout.gates import GATES, Gate
+from scoregate.values import frozen
 
 ALPHA: Final = 0.005
 BETA: Final = 0.05
@@ -35,7 +35,7 @@ class State(StrEnum):
     OPEN = "open"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sample:
     """What both arms did, counted by category; the canary's counts in the same order as the stable arm's."""
 
@@ -48,7 +48,7 @@ Evidence = Mapping[str, Sample]
 """Gate → sample; a gate that nothing was seen of may be absent."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One gate. `e_worse` and `e_clear` are e-values as powers of ten; each is held against what it has to reach."""
 
@@ -70,7 +70,7 @@ class Finding:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     action: Action
     why: str

@@ -9,7 +9,6 @@ goldens.py   the same path's pure part over what a model was accepted with
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scoregate.contract import ScoreRequest
@@ -17,6 +16,7 @@ from scoregate.deadline import NEVER, Deadline
 from scoregate.events import Event
 from scoregate.features import FeatureRow
 from scoregate.telemetry.tracing import RequestTrace
+from scoregate.values import frozen
 
 Clock = Callable[[], float]
 """Returns seconds since the epoch."""
@@ -40,7 +40,7 @@ class FeatureCode(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """One request to decide, as the door hands it in. `received_at` is seconds since the epoch.
 
@@ -60,7 +60,7 @@ class Asked:
         return self.request.event_at.timestamp() if self.request.event_at else self.received_at
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decided:
     """A durable decision: the answer's bytes, and what the door counts. `replayed`: an earlier answer, given again."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from scoregate.contract import ScoreRequest
-from scoregate.deadline import NEVER, Deadline
+from scoregate.deadline import NEVER, Deadline, Limit
 from scoregate.deciding import Ages, Notes, ages_of
 from scoregate.errors import StoreUnavailable
 from scoregate.features import LATE_S, SUPPLIED, FeatureRow, FeatureSource, Status, ViewRow
@@ -17,12 +16,13 @@ from scoregate.hashing import KeyedHash
 from scoregate.scoring import Asked, FeatureCode
 from scoregate.telemetry import names
 from scoregate.telemetry.tracing import Stage
+from scoregate.values import frozen
 
 READ_SHARE = 0.5
 """Of what is left of a deadline, what the read may take: the rest is for deciding without it, and for the ledger."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """What a request is decided by. `ages` is as in the ledger; `at_s` the time of the event."""
 
@@ -93,7 +93,7 @@ class RequestReader:
     async def _read(self, entities: Mapping[str, str], asked: Asked, under: Stage) -> FeatureRow | None:
         with asked.trace.stage(names.SPAN_STORE, under=under, is_client=True) as stage:
             try:
-                async with _share_of(asked.deadline):
+                with _share_of(asked.deadline):
                     return await self._source.read(entities, asked.received_at)
             except (StoreUnavailable, TimeoutError):
                 stage.fail(StoreUnavailable.slug)
@@ -101,7 +101,7 @@ class RequestReader:
 
     async def _read_all(self, entities: Sequence[Mapping[str, str]], first: Asked) -> list[FeatureRow]:
         try:
-            async with _share_of(first.deadline):
+            with _share_of(first.deadline):
                 return await self._source.read_all(entities, first.received_at)
         except TimeoutError as problem:
             raise StoreUnavailable("the online store does not answer within the deadline") from problem
@@ -122,5 +122,5 @@ class RequestReader:
         return ViewRow(said, Status.FRESH, 0.0, version=SUPPLIED)
 
 
-def _share_of(deadline: Deadline) -> asyncio.Timeout:
-    return asyncio.timeout(None if deadline is NEVER else deadline.left_s * READ_SHARE)
+def _share_of(deadline: Deadline) -> Limit:
+    return Limit(None if deadline is NEVER else deadline.left_s * READ_SHARE)

@@ -57,9 +57,8 @@ class Recorder:
         trace, (entry, event) = asked.trace, self._decision(asked, seen, judged, shadow)
         # What was not begun is not recorded; what was begun may be, and the same request again is given its answer.
         asked.deadline.require()
-        with trace.stage(names.SPAN_LEDGER):
-            async with asked.deadline.bound(MAYBE):
-                appended = await self._ledger.append(entry, event)
+        with trace.stage(names.SPAN_LEDGER), asked.deadline.bound(MAYBE):
+            appended = await self._ledger.append(entry, event)
         trace.set(
             {
                 names.ATTR_DECISION_ID: appended.decision_id,
@@ -95,7 +94,7 @@ class Recorder:
     async def repeat_or_refuse(self, asked: Asked, unknown: list[str]) -> Decided:
         """Give an earlier answer to the same request again, for an entity that has gone since; else refuse."""
         request = asked.request
-        async with asked.deadline.bound("the ledger was not read"):
+        with asked.deadline.bound("the ledger was not read"):
             recorded = await self._ledger.find(getattr(request, request.NATURAL_KEY))
         if recorded is None or recorded.entry.request_digest != self._digest(request):
             raise UnknownEntity(

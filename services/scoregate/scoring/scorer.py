@@ -107,15 +107,24 @@ class Scorer:
         """Decide, and let the shadow see it."""
         seen = self._reader.seen(asked, row)
         with asked.trace.stage(names.SPAN_MODEL):
-            (score,) = self._scores([seen])
+            score = self._score(seen)
         with asked.trace.stage(names.SPAN_POLICY):
             judged = self._decider.decide(seen.vector, score, seen.notes)
         # Where rules decided there is nothing that another model could have decided otherwise.
         shadow = self._shadow.look(seen.vector, seen.notes) if self._shadow and score is not None else None
         return seen, judged, shadow
 
+    def _score(self, seen: Seen) -> float | None:
+        """Return the score of what a model can answer; None is for rules to decide."""
+        if self._decider.is_blind(seen.ages):
+            return None
+        try:
+            return self._decider.score(seen.vector)
+        except ModelUnavailable:
+            return None
+
     def _scores(self, seen: Sequence[Seen | None]) -> list[float | None]:
-        """Return the score of each that a model can answer, by one call; None is for rules to decide."""
+        """Return the same of each, by one call."""
         scored = [i for i, one in enumerate(seen) if one and not self._decider.is_blind(one.ages)]
         found: list[float | None] = [None] * len(seen)
         if scored:

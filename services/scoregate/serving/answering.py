@@ -30,7 +30,7 @@ class Answering:
         deadline = gate.deadline(request, gate.settings.deadline_ms)
         gate.admission.spend(caller)
         body = await gate.body(request, gate.settings.max_request_bytes, deadline)
-        with gate.place(measured=True):
+        with gate.admission.slot(measured=True):
             now = ready.clock()
             parsed = wire.parse(body, ready.request_type, datetime.fromtimestamp(now, UTC))
             key = wire.idempotency_key(request.header(b"idempotency-key"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from scoregate.serving.http import Request, Response
 from scoregate.serving.lane import ROWS_AT_ONCE
 from scoregate.serving.startup import Ready
 from scoregate.telemetry.tracing import RequestTrace
+from scoregate.values import frozen
 
 MOST_ROWS = 1_000
 """Largest batch."""
@@ -34,7 +35,7 @@ class Batching:
         deadline = gate.deadline(request, gate.settings.batch_deadline_ms)
         rows = _rows(await gate.body(request, gate.settings.max_body_bytes, deadline))
         gate.admission.spend(caller, len(rows))
-        with gate.admission.lane.enter(len(rows), deadline.left_s), gate.metrics.in_flight.track_inprogress():
+        with gate.admission.lane.enter(len(rows), deadline.left_s):
             results = await self._decided(rows, _Batch(self._answering, ready, trace, deadline, ready.clock()))
         return Response(200, b'{"results":[' + b",".join(results) + b"]}")
 
@@ -47,7 +48,7 @@ class Batching:
         return results
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Batch:
     """What the rows of one batch share. `now` is when it was received; `turns` is by natural key."""
 

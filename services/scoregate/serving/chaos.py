@@ -19,7 +19,7 @@ from scoregate.events import Event
 from scoregate.features import FeatureRow, FeatureSource, Status, ViewRow
 from scoregate.ledger import Appended, Decision, Entry, Ledger
 from scoregate.ledger.forwarding import ForwardingLedger
-from scoregate.models import Matrix, Model, Scores
+from scoregate.models import Matrix, Scores
 from scoregate.models.forest import Forest
 
 FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -111,13 +111,20 @@ def _aged(found: ViewRow) -> ViewRow:
 class _ChaoticModel:
     """A model that may be absent."""
 
-    def __init__(self, model: Model, switches: Switches) -> None:
+    def __init__(self, model: Forest, switches: Switches) -> None:
         self._model, self._switches = model, switches
 
     def predict(self, matrix: Matrix) -> Scores:
+        self._require()
+        return self._model.predict(matrix)
+
+    def score(self, vector: Sequence[float]) -> float:
+        self._require()
+        return self._model.score(vector)
+
+    def _require(self) -> None:
         if self._switches.of("model") == "absent":
             raise ModelUnavailable("chaos: the model is absent")
-        return self._model.predict(matrix)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)

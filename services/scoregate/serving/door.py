@@ -150,7 +150,7 @@ class Door:
             is_strange=_STRANGE in request.headers,
         )
         response = await self._answer(route, request, request_id, trace)
-        await response.send(send, request_id)
+        await response.send(scope, send, request_id)
         seconds = time.perf_counter() - started
         trace.end(response.status)
         self._gate.metrics.request(label, response.status, seconds)

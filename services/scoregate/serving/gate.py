@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-
 from scoregate.deadline import Deadline
 from scoregate.serving import wire
 from scoregate.serving.admission import Admission
@@ -18,9 +14,10 @@ from scoregate.settings import Settings
 from scoregate.telemetry import names
 from scoregate.telemetry.metrics import Metrics
 from scoregate.telemetry.tracing import RequestTrace
+from scoregate.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gate:
     """The bounds of one process, as its handlers ask for them."""
 
@@ -47,16 +44,5 @@ class Gate:
     async def body(self, request: Request, limit_bytes: int, deadline: Deadline) -> bytes:
         """Read a JSON body; before a place is taken, because one that comes slowly must not hold it."""
         wire.check_media_type(request.header(b"content-type"))
-        with self.admission.reading():
-            async with deadline.bound("the body has not come"):
-                return await request.body(limit_bytes)
-
-    @contextmanager
-    def place(self, *, measured: bool = False) -> Iterator[None]:
-        """Hold a place among the requests in flight; measured: its time says what this process can do.
-
-        Raises:
-            Overloaded: there is none.
-        """
-        with self.admission.slot(measured=measured), self.metrics.in_flight.track_inprogress():
-            yield
+        with self.admission.reading(), deadline.bound("the body has not come"):
+            return await request.body(limit_bytes)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from scoregate.errors import PROBLEM_MEDIA_TYPE, BodyTooLarge, ScoregateError
+from scoregate.values import frozen
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -42,9 +43,8 @@ class Request:
             ConnectionError: the caller went away.
         """
         declared = self.headers.get(b"content-length", b"0")
-        too_large = BodyTooLarge(f"The body is larger than {limit_bytes} bytes; send less or use several requests")
         if declared.isdigit() and int(declared) > limit_bytes:
-            raise too_large
+            raise _too_large(limit_bytes)
         chunks, size = [], 0
         while True:
             message = await self._receive()
@@ -53,10 +53,14 @@ class Request:
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > limit_bytes:
-                raise too_large
+                raise _too_large(limit_bytes)
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(limit_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than {limit_bytes} bytes; send less or use several requests")
 
 
 STRANGE_TRACE = "X-Strange-Trace"
@@ -71,13 +75,18 @@ SECURITY_HEADERS = {
 }
 """On every answer, whichever gateway is in front. The answers are data: nothing may render or embed them."""
 
-_ALWAYS = [
-    (b"cache-control", b"no-store"),
-    *((name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()),
-]
+_ALWAYS = "".join(
+    f"{name.lower()}: {value}\r\n" for name, value in {"Cache-Control": "no-store", **SECURITY_HEADERS}.items()
+)
+
+WHOLE = "scoregate.whole"
+"""The extension of ASGI by which a server takes an answer whole: a `Whole`."""
+Whole = Callable[[int, bytes, bytes], bool]
+"""Takes status, headers and body; says whether they were sent."""
+_NO_EXTENSIONS: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Response:
     """Status, body and headers; `no-store`, since every answer is about somebody."""
 
@@ -99,13 +108,17 @@ class Response:
         body = json.dumps(problem.as_problem(instance=request_id), ensure_ascii=False).encode()
         return cls(problem.status, body, PROBLEM_MEDIA_TYPE, headers)
 
-    async def send(self, send: Send, request_id: str) -> None:
-        headers = [
-            (b"content-type", self.media_type.encode()),
-            (b"content-length", str(len(self.body)).encode()),
-            *_ALWAYS,
-            (b"x-request-id", request_id.encode()),
-        ]
-        headers += [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+    async def send(self, scope: Scope, send: Send, request_id: str) -> None:
+        whole: Whole | None = scope.get("extensions", _NO_EXTENSIONS).get(WHOLE)
+        if whole is None or not whole(self.status, self._head(request_id), self.body):
+            headers = [tuple(line.split(b": ", 1)) for line in self._head(request_id).splitlines()]
+            await send({"type": "http.response.start", "status": self.status, "headers": headers})
+            await send({"type": "http.response.body", "body": self.body})
+
+    def _head(self, request_id: str) -> bytes:
+        """Return the headers, as they are sent."""
+        more = "".join([f"{name}: {value}\r\n" for name, value in self.headers.items()]) if self.headers else ""
+        return (
+            f"content-type: {self.media_type}\r\ncontent-length: {len(self.body)}\r\n{_ALWAYS}"
+            f"x-request-id: {request_id}\r\n{more}"
+        ).encode("latin-1")

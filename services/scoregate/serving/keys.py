@@ -6,12 +6,12 @@ import hmac
 import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from scoregate.serving.keyfile import Record, digest, expiry
 from scoregate.serving.principal import Principal
 from scoregate.telemetry.logs import EventLog
+from scoregate.values import frozen
 
 LOOK_S = 1.0
 """Between looks at the file: a change is in force after so long."""
@@ -19,7 +19,7 @@ LOOK_S = 1.0
 _NOBODY = digest("")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Key:
     sha256: str
     principal: Principal

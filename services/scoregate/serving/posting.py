@@ -26,7 +26,7 @@ class Posting:
         _, caller = await self._gate.enter(request, "events", trace)
         deadline = self._gate.deadline(request, self._gate.settings.batch_deadline_ms)
         body = await self._gate.body(request, self._gate.settings.max_body_bytes, deadline)
-        with self._gate.place():
+        with self._gate.admission.slot():
             rows, several = posted.rows(body)
             self._gate.admission.spend(caller, len(rows))
             taken = await self._take(rows, deadline, trace)
@@ -40,9 +40,9 @@ class Posting:
         self, rows: list[Any], deadline: Deadline, trace: RequestTrace
     ) -> list[dict[str, str] | RequestError]:
         assert self.intake is not None, "a ready service with events has an intake"
-        with trace.stage(names.SPAN_LEDGER):
-            async with deadline.bound("the events may have been recorded; sending them again is safe"):
-                return await self.intake.take(rows, time.time(), trace.context)
+        maybe = "the events may have been recorded; sending them again is safe"
+        with trace.stage(names.SPAN_LEDGER), deadline.bound(maybe):
+            return await self.intake.take(rows, time.time(), trace.context)
 
 
 def _result(taken: dict[str, str] | RequestError) -> dict[str, Any]:

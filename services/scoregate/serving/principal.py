@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from scoregate.values import frozen
 
 VERBS = ("score", "events", "read")
 """What may be done at a service: decide, post events, read decisions and the model."""
@@ -11,7 +12,7 @@ VERBS = ("score", "events", "read")
 SCOPE = re.compile(rf"^(\*|[a-z][a-z0-9_]{{0,30}}):(\*|{'|'.join(VERBS)})$")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Principal:
     """A key's id or a token's client, its scopes, and its own rate where it has one."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 
 from scoregate.serving.http import Request, Response
 from scoregate.telemetry.tracing import RequestTrace
+from scoregate.values import frozen
 
 Handler = Callable[[Request, RequestTrace], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """A template may end in one `{name}`, which stands for a path's last segment."""
 

@@ -27,6 +27,7 @@ from scoregate.scoring.shadow import Shadow
 from scoregate.settings import Settings
 from scoregate.streaming.relay import Relay
 from scoregate.telemetry.metrics import Metrics
+from scoregate.values import frozen
 
 RETRY_S = 1.0
 """How often the ledger is tried while it cannot be opened."""
@@ -140,7 +141,7 @@ def _shadow(
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Parts:
     """What a rehearsal of faults may break."""
 

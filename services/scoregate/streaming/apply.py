@@ -22,6 +22,7 @@ from scoregate.features.links import Links
 from scoregate.features.plan import ViewPlan, views
 from scoregate.features.windows import party_id
 from scoregate.streaming.rows import RowFormat, command, line
+from scoregate.values import frozen
 
 Order = tuple[int, int]
 """An entry's place in its stream: milliseconds and number, as its id says."""
@@ -69,7 +70,7 @@ class View(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counted:
     """A view of tiles, and the columns of the stream that it is keyed by and counts."""
 
@@ -101,7 +102,7 @@ class Counted:
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Linked:
     """A view of links, and the column of the stream that it is keyed by. Only what happened links: no label does."""
 

@@ -11,7 +11,6 @@ import contextlib
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, Protocol
 
@@ -24,6 +23,7 @@ from scoregate.errors import LedgerUnavailable
 from scoregate.events import Outgoing
 from scoregate.streaming import producer
 from scoregate.streaming.keys import kept_key, marker_key, writers_key
+from scoregate.values import frozen
 
 SWEEP_S: Final = 0.5
 AT_ONCE: Final = 200
@@ -47,7 +47,7 @@ class Outbox(Protocol):
     async def sent(self, writer: str, stream: str, number: int) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Swept:
     """What was durable when it began was on the streams when it ended.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from scoregate.features import encoding
 from scoregate.features.accumulate import MARKS
 from scoregate.features.plan import ViewPlan
+from scoregate.values import frozen
 
 SWAP: Final = """
 if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
@@ -34,7 +34,7 @@ def line(redis: Any) -> Iterator[Any]:
         pool.release(connection)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RowFormat:
     """Where a view's row is in its hash, worked out once."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from scoregate.events import Event
 from scoregate.telemetry import names
 from scoregate.telemetry.spans import SpanRecord
+from scoregate.values import frozen
 
 MOST_LINKS: Final = 128
 """As many as OpenTelemetry's own spans take."""
@@ -18,7 +18,7 @@ MOST_LINKS: Final = 128
 Put = Callable[[SpanRecord], None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BatchSpans:
     """Makes the spans of one stream's batches. A batch of a thousand requests has no single parent, so it has links."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from scoregate.values import frozen
 
 _TRACEPARENT = re.compile(r"^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Parent:
     """The span that a request, or an event, comes from. Ids are lower-case hex."""
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal
 
 from scoregate.telemetry import names
 from scoregate.telemetry.tracing import RequestTrace, Stage, Value
+from scoregate.values import frozen
 
 Kind = Literal["server", "client", "internal", "consumer"]
 
 SERVER_ERROR: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpanRecord:
     """A span. Ids are lower-case hex, times nanoseconds since the epoch; `links` are traceparents."""
 

@@ -21,13 +21,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from scoregate.values import frozen
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from scoregate.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ByTime:
     """Train on the past, test on what came after: … warm-up | train | gap | test, the test ending with the data.
 
@@ -41,7 +43,7 @@ class ByTime:
     folds: int = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldOut:
     """For records without an order in time: a fixed share is tested on, the rest is cross-validated in folds."""
 

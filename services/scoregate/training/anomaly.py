@@ -28,6 +28,7 @@ from scoregate.training.contrast import isolation, reference_sample
 from scoregate.training.dataset import Dataset
 from scoregate.training.evaluate import measure_drawn
 from scoregate.training.resample import Draws, Floats, Ints, Measured
+from scoregate.values import frozen
 
 Say = Callable[[str], None]
 
@@ -48,7 +49,7 @@ class Unseen:
     weight: Floats
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choice:
     """Which approach was kept and why; each one's average precision on unseen records, and on those of new kinds."""
 

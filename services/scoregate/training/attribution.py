@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
 
 import numpy as np
@@ -24,6 +24,7 @@ from scoregate.models.artefact import Artefact, champion
 from scoregate.models.reasons import Explainer
 from scoregate.policy import Evidence, Policy
 from scoregate.settings import Settings
+from scoregate.values import frozen
 
 BACKGROUND_ROWS: Final = 1_000
 """Records that the interventional reading draws from: its cost is the rows explained times these."""
@@ -31,7 +32,7 @@ BACKGROUND_ROWS: Final = 1_000
 PART_ROWS: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Differences:
     """Differences of the contributions to the log-odds over some records.
 
@@ -49,7 +50,7 @@ class Differences:
     same_reasons: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Read:
     """A forest that is read otherwise: contributions are given, everything else is its own."""
 

@@ -17,7 +17,6 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +39,7 @@ from scoregate.training import live, tilelog
 from scoregate.training.store import ViewWriter
 from scoregate.training.streams import DAY_US, Say
 from scoregate.training.tiles import KEPT_US, TileIndex
+from scoregate.values import frozen
 
 REBUILD: Final = -1
 """The shard whose lease is that of rebuilding."""
@@ -67,7 +67,7 @@ return 1
 """KEYS: lease, marker. ARGV: token, fields and values of the marker."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rebuilt:
     """What was done to one stream; `events` were counted for the rows, once however many views count them."""
 

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from scoregate.training import Problem
 from scoregate.training.dataset import Dataset, Ints, Mask
 from scoregate.training.vectors import Floats
+from scoregate.values import frozen
 
 Matrix = NDArray[np.float32]
 
@@ -45,7 +46,7 @@ class Sample:
         return replace(self, label=label)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Boosting:
     """How one problem boosts: `parameters` for everything, `label_parameters` on top where labels are learned."""
 

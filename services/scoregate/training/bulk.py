@@ -12,7 +12,6 @@ and its counts and sums are differences of prefix sums. Two things are no sums:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from scoregate.features.windows import DISTINCT_CAP, GRAIN_S, KEPT, LABEL_DELAY_DAYS, WINDOWS
+from scoregate.values import frozen
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -162,7 +162,7 @@ class BulkWindows:
         return out
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Fraud:
     """Fraud by place: prompt labels as a prefix count, late ones with their times."""
 
@@ -194,7 +194,7 @@ class _Fraud:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Parties:
     """Who was dealt with: the event before each with the same party, and the parties that day tiles list.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from scoregate.training.evaluate import TITLES
 from scoregate.training.resample import Measured
+from scoregate.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Figures:
     """What a card says. `tested` holds the first and last day of the test period, its records and bad ones."""
 

@@ -6,7 +6,6 @@ import json
 import sqlite3
 import struct
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from scoregate.events import Event
 from scoregate.ledger.cipher import FieldCipher
 from scoregate.ledger.sqlite_file import connect
 from scoregate.settings import Settings
+from scoregate.values import frozen
 
 _TIMEOUT_S: Final = 5.0
 
@@ -27,7 +27,7 @@ _NEWEST: Final = """
     """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decided:
     """A decision as far as features are concerned; times are seconds since the epoch.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -20,12 +20,13 @@ from scoregate.training.anomaly import Choice
 from scoregate.training.boosting import Boosting, Sample, platt
 from scoregate.training.dataset import Dataset, Ints
 from scoregate.training.vectors import Floats
+from scoregate.values import frozen
 
 Say = Callable[[str], None]
 Turns = tuple[tuple[Ints, Floats], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fitted:
     """A forest in XGBoost's UBJSON, and its calibrator: score = 1 / (1 + exp(-(a * margin + b))).
 

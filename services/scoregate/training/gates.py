@@ -26,12 +26,13 @@ import numpy as np
 from scoregate.errors import ScoregateError
 from scoregate.training.evaluate import METRICS, TITLES, _Sweep
 from scoregate.training.resample import Draws, Floats, Ints, Measured, ratio
+from scoregate.values import frozen
 
 Status = Literal["passed", "failed", "skipped"]
 LOWER_IS_BETTER: Final = frozenset({"brier", "ece"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gate:
     """What one gate found. `figure` and `bound` are null where it was skipped, or where no number says it."""
 

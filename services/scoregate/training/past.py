@@ -28,6 +28,7 @@ from scoregate.settings import Settings
 from scoregate.training import backfill, live, tilelog
 from scoregate.training.streams import DAY_US
 from scoregate.training.tilelog import TileView
+from scoregate.values import frozen
 
 Order = tuple[int, int]
 """An entry's place in its stream."""
@@ -38,7 +39,7 @@ PARTY_LISTS: Final = {"hours": "hour_parties", "days": "day_parties"}
 _party = lru_cache(maxsize=1_000_000)(party_id)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Filling:
     """The last filling of a stream's rows from history: history up to `until_us`, finished at `at_s`."""
 
@@ -53,7 +54,7 @@ class Filling:
         return cls(int(said["until_us"]), note.stat().st_mtime) if "until_us" in said else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Streamed:
     """One event of the twin. `moment_us` is when it began to matter: it happened, or became known."""
 
@@ -71,7 +72,7 @@ class Streamed:
         return self.at_us if self.effect in (Effect.COUNT, Effect.FACTS) else self.known_us
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Twin:
     """A stream as the offline store has it: its events, each once and in order, and the id of every entry."""
 
@@ -265,7 +266,7 @@ def _changes(events: pa.Table, until_us: int) -> Any:
     return out
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Statement:
     """What was stated of an entity; `event` is None for what came with the history."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Final
+
+from scoregate.values import frozen
 
 WIDTH: Final = 460
 HEIGHT: Final = 300
@@ -15,7 +16,7 @@ COLOURS: Final = ("#1b6ca8", "#c8553d", "#4c8b5a", "#8a6fb0", "#b08a2e", "#55555
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """Points in order of x; `low` and `high` are a band around them, `dots` marks each, `dashed` is a reference."""
 
@@ -27,7 +28,7 @@ class Line:
     dashed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bar:
     """One bar, with an interval where it is known."""
 

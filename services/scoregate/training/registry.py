@@ -16,7 +16,6 @@ import os
 import pwd
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -26,12 +25,13 @@ from scoregate.models.artefact import CHAMPION, MANIFEST, Artefact
 from scoregate.settings import Settings, quiet_libraries
 from scoregate.training import artefact
 from scoregate.training.gates import Gate, first_failed, from_json
+from scoregate.values import frozen
 
 CHALLENGER: Final = "challenger"
 GATES: Final = "gates.json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Version:
     """One registered artefact; `aliases` are champion and challenger, `tags` as they stand in MLflow."""
 

@@ -9,6 +9,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from scoregate.values import frozen
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -17,7 +19,7 @@ AT_ONCE: Final = 50
 """Resamples multiplied in one go: bounds memory, not results."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Measured:
     """A figure and its 95 % interval."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,14 @@ from scoregate.training.registry import GATES
 from scoregate.training.report import Page, importance, render
 from scoregate.training.resample import Measured
 from scoregate.training.vectors import Floats
+from scoregate.values import frozen
 
 Say = Callable[[str], None]
 
 NOTHING = Measured(float("nan"), float("nan"), float("nan"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trained:
     """A trained model: its version, the headline metric with its 95 % interval, all metrics by name, the evidence.
 

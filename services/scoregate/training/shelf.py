@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from scoregate.training.imports import Material
+from scoregate.values import frozen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ SAMPLE: Final = 5_000
 """Training records kept for the next training's report on drift."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shelf:
     """The reports of one service."""
 

@@ -22,7 +22,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -37,6 +36,7 @@ from scoregate.training.decided import Decided
 from scoregate.training.live import NOTHING, order_of
 from scoregate.training.past import FactsPast, Filling, Order, Place, TilePast, Twin, by_entry, by_moment
 from scoregate.training.tilelog import tile_views
+from scoregate.values import frozen
 
 PROMISED_MS: Final = 1_000
 """Entries that came this long before the watermark are in every row. A row and its watermark are read one after the
@@ -48,7 +48,7 @@ NAMED: Final = 5
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Differing:
     """A feature that was served otherwise: how often, the newest such decisions, and both values of the first."""
 
@@ -59,7 +59,7 @@ class Differing:
     offline: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Skew:
     """What a comparison found. `not_compared`: why → decisions; `not_compared_features` need more than views hold.
 
@@ -76,7 +76,7 @@ class Skew:
     by_time: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Case:
     """A decision that can be compared: its event, the views that its features are made of, whom it is about.
 

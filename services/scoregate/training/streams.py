@@ -15,7 +15,6 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +29,7 @@ from scoregate.features.windows import KEPT
 from scoregate.hashing import KeyedHash
 from scoregate.settings import Settings
 from scoregate.streaming.twin import LIVE
+from scoregate.values import frozen
 
 Say = Callable[[str], None]
 Task = tuple[str, int, Callable[..., None], tuple[Any, ...]]
@@ -60,7 +60,7 @@ FEW_DAYS: Final = 6
 _DAYS_PER_TASK: Final = 13
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Period:
     """How much is kept: days of events, and the days among them whose requests can be joined with features."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from scoregate.training.streams import (
     write,
 )
 from scoregate.training.tiles import KEPT_US, TileIndex
+from scoregate.values import frozen
 
 UTC_US = pa.timestamp("us", tz="UTC")
 BEFORE = "before"
@@ -37,7 +37,7 @@ BEFORE = "before"
 _HALVES = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TileView:
     """A view of tiles: what it is keyed by, and the columns of the stream that it counts."""
 

@@ -7,7 +7,6 @@ event afterwards, a label or that it was reversed, adds to its run from then on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from scoregate.features.windows import DISTINCT_CAP, GRAIN_S, KEPT, STRIDE, party_id
+from scoregate.values import frozen
 
 Ints = NDArray[np.int64]
 
@@ -156,7 +156,7 @@ class TileIndex:
         return _lists(cells, count * STRIDE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Grain:
     """The runs of one grain: neighbours of one entity in one tile. `start` has one more item than there are runs."""
 
@@ -198,7 +198,7 @@ class _Grain:
         return first, np.where(some, np.maximum(last - first + 1, 0), 0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Later:
     """What becomes known of a grain's runs: changes of count, sum, squares and known fraud, each from its time on."""
 
@@ -225,7 +225,7 @@ class _Later:
         cells[some] += self.total[before] - self.total[self.first[run]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Firsts:
     """The first event of each party in each run, up to `DISTINCT_CAP` + 1 of them: tile and hashed id.
 

@@ -33,7 +33,7 @@ NOTES = Notes([], [], [])
 
 
 class Broken(Forest):
-    def predict(self, matrix: Any) -> Any:
+    def score(self, vector: Any) -> Any:
         raise RuntimeError("a challenger that nobody has tried")
 
 

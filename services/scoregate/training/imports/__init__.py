@@ -13,8 +13,10 @@ What is special about one service stands in its `imports.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
+
+from scoregate.values import frozen
 
 if TYPE_CHECKING:
     from scoregate.training import Problem
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Material:
     """What training works on when the data is somebody's own file; `files` go into the artefact as they are."""
 

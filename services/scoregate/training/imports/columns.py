@@ -17,7 +17,6 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -30,6 +29,7 @@ from scoregate.contract import Identifier
 from scoregate.errors import ScoregateError
 from scoregate.training.hashes import hashed_column
 from scoregate.training.imports import files
+from scoregate.values import frozen
 
 Kind = Literal["id", "name", "text", "words", "time", "date", "amount", "flag", "ignored"]
 UTC_US: Final = pa.timestamp("us", tz="UTC")
@@ -51,7 +51,7 @@ _WIRE: Final = next(meta.pattern for meta in _IDENTIFIER.__metadata__[0].metadat
 _LONGEST: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Key:
     """What a map may name: an `id` is there and unique, a `name` is there, a `text` may be absent.
 
@@ -63,7 +63,7 @@ class Key:
     required: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ColumnMap:
     """A parsed map: key → column, and what else it says of the column; `digest` is of its text.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,11 +10,12 @@ import numpy as np
 from scoregate.errors import ScoregateError
 from scoregate.training import ByTime
 from scoregate.training.dataset import DAY_US, Ints
+from scoregate.values import frozen
 
 FEWEST_DAYS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Period:
     """Days as somebody asks for them; what is not given is chosen from the days that there are."""
 
@@ -25,7 +25,7 @@ class Period:
     test_days: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Days:
     """First day of training, of the gap, of the test, and the day after: all UTC, as microseconds."""
 

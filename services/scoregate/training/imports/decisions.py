@@ -35,6 +35,7 @@ from scoregate.training.dataset import DAY_US, Dataset, _learned, _sample
 from scoregate.training.imports import Material, Say, leak
 from scoregate.training.imports.days import Period, choose
 from scoregate.training.imports.events import check_labels, compromised
+from scoregate.values import frozen
 
 WHAT: Final = "the ledger"
 _US: Final = pa.timestamp("us", tz="UTC")
@@ -57,7 +58,7 @@ class Logged(Dataset):
             yield request_type.model_validate_json(json.dumps(one["request"])), row_of(one), vector
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Known:
     """A decision, and what became of it as far as that is known."""
 

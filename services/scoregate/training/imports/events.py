@@ -33,9 +33,10 @@ from scoregate.training.streams import DEMO
 from scoregate.training.tilelog import TileView, tile_views
 from scoregate.training.tiles import tiles_at
 from scoregate.training.vectors import Floats, _values
+from scoregate.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """What somebody wants to train on."""
 

@@ -7,7 +7,7 @@ import json
 import os
 import pwd
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,11 +15,12 @@ from scoregate.settings import Settings
 from scoregate.training.artefact import as_bytes
 from scoregate.training.imports import files
 from scoregate.training.imports.columns import ColumnMap
+from scoregate.values import frozen
 
 LOG = "imports.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Read:
     """One file as it was read."""
 

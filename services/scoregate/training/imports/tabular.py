@@ -34,6 +34,7 @@ from scoregate.training.hashes import hashed_column
 from scoregate.training.imports import Material, Say, columns, files, leak
 from scoregate.training.imports.columns import ColumnMap, Key
 from scoregate.training.imports.log import Read
+from scoregate.values import frozen
 
 LABEL: Final = "is_default"
 KEYS: Final = (Key(KEY, "id"), Key(LABEL, "flag"), Key("applied_at", "time", required=False))
@@ -51,7 +52,7 @@ Facts = dict[str, list[Any]]
 """Column → its values, in the order of the rows."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """A parsed map: the keys, and what it says of the other columns."""
 

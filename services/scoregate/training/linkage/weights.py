@@ -10,11 +10,12 @@ and Sunter 1969; Winkler 2000). Usual values weigh like FEW pairs, so that a sma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scoregate.values import frozen
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int8]
@@ -23,7 +24,7 @@ FEW: Final = 500.0
 ROUNDS: Final = 30
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """One part that is compared; `usual` says how alike a person is to themselves, from step 1 on.
 

@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from scoregate.features.patience import patience
+from scoregate.features.patience import Patience
 
 
 def test_what_never_comes_is_given_up() -> None:
     """TimeoutError, as from any timeout."""
 
     async def wait() -> None:
-        async with patience(0.01):
+        with Patience(0.01):
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
@@ -32,7 +32,7 @@ def test_an_answer_that_lay_in_the_socket_while_we_were_busy_counts() -> None:
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        async with patience(1.0):
+        with Patience(1.0):
             writer.write(b"asked\n")
             found = await reader.readline()
         writer.close()

@@ -39,6 +39,23 @@ def test_few_rows_and_many_are_scored_alike(booster: xgb.Booster, forest: Forest
     np.testing.assert_allclose(forest.margins(matrix), expected, atol=1e-6)
 
 
+def test_one_row_is_scored_as_among_many(forest: Forest) -> None:
+    """To the last bit, what is missing and what is beyond 32 bits among it: a decision is replayed among others."""
+    rows = records(200).astype(np.float64)
+    rows[:, 0] *= 1e300
+
+    with np.errstate(over="ignore"):
+        expected = forest.predict(rows.astype(np.float32)).tolist()
+
+    assert expected == [forest.score(row) for row in rows.tolist()]
+
+
+def test_a_row_of_another_width_is_refused(forest: Forest) -> None:
+    """It would be read beyond its end."""
+    with pytest.raises(ValueError, match="each feature"):
+        forest.score([0.0] * 5)
+
+
 def test_rows_may_lie_anywhere_in_memory(forest: Forest) -> None:
     """A slice or a transposed matrix is read as what it is, not as what lies behind its first number."""
     matrix = records(40)
