@@ -52,7 +52,7 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
         "scoregate/serving/tracing.py",
         "opentelemetry/",
     ),
-    "count": ("scoregate/telemetry/metrics.py", "prometheus_client/"),
+    "count": ("scoregate/telemetry/metrics.py", "scoregate/telemetry/gathering.py", "prometheus_client/"),
     "log": ("scoregate/telemetry/logs.py",),
     "route and render": ("scoregate/serving/", "scoregate/scoring/"),
 }

@@ -129,6 +129,7 @@ class Door:
             if not self._gate.admission.in_flight:
                 break
             await asyncio.sleep(0.05)
+        self._gate.metrics.flush()
         await self._gate.auth.close()
         if (ready := self._gate.health.ready) is not None:
             await ready.close()

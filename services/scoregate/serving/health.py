@@ -94,6 +94,7 @@ class Health:
         return Response.json(self._verbose(ready) if b"verbose" in request.query else {"ready": True})
 
     async def metrics(self, request: Request, trace: RequestTrace) -> Response:
+        self._metrics.flush()
         text = await asyncio.to_thread(lambda: generate_latest(exposition(REGISTRY)))
         return Response(200, text, CONTENT_TYPE_LATEST)
 

@@ -33,6 +33,7 @@ class Pulse:
             self._metrics.loop_lag(max(time.monotonic() - due_s, 0.0))
             self._follow()
             self._count_refused()
+            self._metrics.flush()
             self._metrics.bound(self._admission.bound.places)
             self._metrics.waiting("batch-rows", self._admission.lane.rows)
             if (ready := self._health.ready) is not None:

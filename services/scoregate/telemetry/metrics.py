@@ -1,4 +1,7 @@
-"""prometheus-client metrics of one serving process; labels never hold anything a caller chose."""
+"""prometheus-client metrics of one serving process; labels never hold anything a caller chose.
+
+What every request counts is gathered, and is in the series after a `flush`; all else is there at once.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, mult
 from prometheus_client.values import MutexValue, ValueClass
 
 from scoregate.telemetry import names
+from scoregate.telemetry.gathering import Count, Found, Gathering, Times
 
 SCORE_BINS = 20
 NO_MODEL = "none"
@@ -107,6 +111,7 @@ class Metrics:
             names.MODEL_INFO, "What is served.", ["service", "arm", "model", "version", "policy", "plan"], **latest
         )
         self._build_info = Gauge(names.BUILD_INFO, "What runs.", ["version"], **latest)
+        self._gathering = Gathering()
         self._waits: set[str] = set()
         self._info: tuple[str, ...] = ()
         self._bind(arm)
@@ -114,19 +119,39 @@ class Metrics:
     def _bind(self, arm: str) -> None:
         """Find the series of an arm that are always the same; those of a label more are found when they are needed."""
         self._arm, of = arm, (self._service, arm)
-        # Series that were found once: to look one up by its labels costs more than to count in it.
-        self._of_route: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}
-        self._of_decision: dict[tuple[str, ...], Counter] = {}
-        self._of_bin: dict[tuple[str, int], Counter] = {}
+        self._answered = Found(self._find_answered)
+        self._decided = Found(self._find_decided)
+        self._bins = Found(self._find_bins)
         spans = (names.SPAN_FEATURES, names.SPAN_STORE, names.SPAN_MODEL, names.SPAN_POLICY, names.SPAN_LEDGER)
-        self._stages = {span: self._stage_seconds.labels(self._service, span, arm) for span in spans}
+        self._stages = {
+            span: self._gathering.times(self._stage_seconds.labels(self._service, span, arm)) for span in spans
+        }
         self.in_flight, self._places = self._all_in_flight.labels(*of), self._all_places.labels(*of)
         self._loop_lag, self._exported = self._loop_lags.labels(*of), self._all_exported.labels(*of)
         self._degraded_now, self._breaker = self._all_degraded.labels(*of), self._breakers.labels(*of)
         self._ready = self._all_ready.labels(*of)
 
+    def _find_answered(self, of: tuple[str, int]) -> tuple[Count, Times]:
+        route, status = of
+        times = self._request_seconds.labels(self._service, route, self._arm, self._model)
+        count = self._requests.labels(self._service, route, str(status), self._arm, self._model)
+        return self._gathering.count(count), self._gathering.times(times)
+
+    def _find_decided(self, said: tuple[str, str, str, str]) -> Count:
+        return self._gathering.count(self._decisions.labels(self._service, self._arm, *said))
+
+    def _find_bins(self, model: str) -> list[Count]:
+        # All at once: one that nothing fell into is a share of 0, and no gap in what compares arms.
+        labels = [(self._service, self._arm, model, f"{number:02d}") for number in range(SCORE_BINS)]
+        return [self._gathering.count(self._score_bins.labels(*each)) for each in labels]
+
+    def flush(self) -> None:
+        """Write what was gathered into the series; on the thread that counts, before anybody reads them."""
+        self._gathering.flush()
+
     def become(self, arm: str, *, ready: bool) -> None:
         """Count under another arm from now on. Gauges of the one before read 0; whether it is ready nobody knows."""
+        self.flush()
         # Several processes share their series by files, where none can be removed.
         for gauge in (self._places, self._degraded_now, self._breaker):
             gauge.set(0)
@@ -144,31 +169,14 @@ class Metrics:
         self._ready.set(ready)
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        series = self._of_route.get((route, status, self._model))
-        if series is None:
-            series = self._of_route[route, status, self._model] = (
-                self._requests.labels(self._service, route, str(status), self._arm, self._model),
-                self._request_seconds.labels(self._service, route, self._arm, self._model),
-            )
-        series[0].inc()
-        series[1].observe(seconds)
+        count, times = self._answered[route, status]
+        count.more += 1
+        times.observe(seconds)
 
     def decision(self, model: str, outcome: str, source: str, rung: str, score: float | None) -> None:
-        said = (model, outcome, source, rung)
-        series = self._of_decision.get(said)
-        if series is None:
-            series = self._of_decision[said] = self._decisions.labels(self._service, self._arm, *said)
-        series.inc()
+        self._decided[model, outcome, source, rung].more += 1
         if score is not None:
-            self._score_bin(model, min(int(score * SCORE_BINS), SCORE_BINS - 1)).inc()
-
-    def _score_bin(self, model: str, number: int) -> Counter:
-        series = self._of_bin.get((model, number))
-        if series is None:
-            series = self._of_bin[model, number] = self._score_bins.labels(
-                self._service, self._arm, model, f"{number:02d}"
-            )
-        return series
+            self._bins[model][min(int(score * SCORE_BINS), SCORE_BINS - 1)].more += 1
 
     def degraded(self, view: str, status: str) -> None:
         self._degraded.labels(self._service, self._arm, view, status).inc()
@@ -214,13 +222,12 @@ class Metrics:
     def serves(self, model: str, version: str, policy: str, plan: str, build: str) -> None:
         """Say what the process serves; requests are counted under its version from then on."""
         self._model, self._info = version, (model, version, policy, plan)
+        self._answered.clear()
         self._serve(*self._info)
         self._build_info.labels(build).set(1)
 
     def _serve(self, model: str, version: str, policy: str, plan: str) -> None:
-        # A bin that nothing fell into is a share of 0, and no gap in what compares arms.
-        for score_bin in range(SCORE_BINS):
-            self._score_bins.labels(self._service, self._arm, version, f"{score_bin:02d}")
+        self._bins[version] = self._find_bins(version)
         self._model_info.labels(self._service, self._arm, model, version, policy, plan).set(1)
 
 

@@ -242,17 +242,19 @@ def test_a_repeat_is_answered_even_when_the_payer_has_gone() -> None:
 def test_a_replay_is_not_counted_as_a_decision() -> None:
     """The counter of decisions counts decisions."""
     registry = CollectorRegistry()
+    metrics = Metrics("toy-counted", "stable", registry)
     subject = Scorer(
         toy.artefact(),
         toy.CODE,
         toy.source(),
         MemoryLedger("toy"),
         KeyedHash(b"k" * 32),
-        Metrics("toy-counted", "stable", registry),
+        metrics,
         arm="stable",
     )
 
     def counted() -> float:
+        metrics.flush()
         return sum(s.value for m in registry.collect() for s in m.samples if s.name == "scoregate_decisions_total")
 
     before = counted()

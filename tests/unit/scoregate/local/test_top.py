@@ -15,6 +15,7 @@ def test_a_row_is_what_happened_in_between() -> None:
     metrics = Metrics("toy", "stable", registry)
 
     def read() -> dict[str, object]:
+        metrics.flush()
         return {"toy-stable": _parsed(generate_latest(registry).decode())}
 
     metrics.request("/v1/toy/score", 503, 9.0)

@@ -46,6 +46,7 @@ class Pod:
     def answer(self, *requests: tuple[int, float]) -> None:
         for status, seconds in requests:
             self._metrics.request("/v1/toy/score", status, seconds)
+        self._metrics.flush()
 
     def reading(self) -> Reading:
         return reading(scrape(f"http://{self.address}/metrics"), "toy", self.arm)

@@ -15,6 +15,7 @@ def said(*requests: tuple[int, float]) -> str:
     for status, seconds in requests:
         metrics.request("/v1/toy/score", status, seconds)
     metrics.request("/v1/toy/events", 500, 9.0)
+    metrics.flush()
     return generate_latest(registry).decode()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,19 +26,22 @@ from scoregate.features.online import OnlineFeatures
 from scoregate.hashing import KeyedHash
 from scoregate.ledger.memory import MemoryLedger
 from scoregate.scoring.scorer import Scorer
+from scoregate.serving import health
 from scoregate.serving.admission import Admission
 from scoregate.serving.auth import Authenticator
 from scoregate.serving.door import Door
 from scoregate.serving.gate import Gate
 from scoregate.serving.health import Health
+from scoregate.serving.http import Request
 from scoregate.serving.keyfile import KeyFile
 from scoregate.serving.keys import Keys
+from scoregate.serving.pulse import BEAT_S
 from scoregate.serving.startup import Ready
 from scoregate.settings import Settings
 from scoregate.streaming.relay import Relay
 from scoregate.telemetry import names
 from scoregate.telemetry.logs import EventLog
-from scoregate.telemetry.metrics import Metrics
+from scoregate.telemetry.metrics import NO_MODEL, Metrics
 from scoregate.telemetry.tracing import UNTRACED
 from scoregate.training import live
 
@@ -82,9 +86,9 @@ class House:
         settings = Settings(
             home=folder, arm_file=self.arm_file, max_body_bytes=200_000, max_request_bytes=4_000, rate_per_s=2_000
         )
-        metrics = Metrics("toy", "stable", self.registry)
-        health = Health(metrics, arm="stable", drain_s=0)
-        gate = Gate("toy", settings, Authenticator(Keys(path)), admission or Admission(8, 2_000), metrics, health)
+        self.metrics = metrics = Metrics("toy", "stable", self.registry)
+        self.health = Health(metrics, arm="stable", drain_s=0)
+        gate = Gate("toy", settings, Authenticator(Keys(path)), admission or Admission(8, 2_000), metrics, self.health)
         door.furnish(gate, EventLog("toy", "stable", io.StringIO()), UNTRACED)
         source = toy.source(at_s=time.time())
         code, hashed = cast("Any", toy.CODE), KeyedHash(b"k" * 32)
@@ -215,6 +219,7 @@ def test_a_process_is_of_the_arm_that_its_label_says(house: House) -> None:
 
     assert (("stable",) * 2, ("canary",) * 2, ("canary",) * 2) == (before, after, lost)
     assert 1 == value(names.READY, "canary") and math.isnan(value(names.READY, "stable") or 0)
+    house.metrics.flush()
     counted: Counter[str] = Counter()
     for sample in (each for metric in house.registry.collect() for each in metric.samples):
         if sample.name == f"{names.DECISIONS}_total":
@@ -335,6 +340,54 @@ def test_requests_are_counted_by_the_path(house: House) -> None:
     found = [s.labels for m in house.registry.collect() for s in m.samples if s.name == "scoregate_requests_total"]
 
     assert [(EVENTS_PATH, "202")] == [(labels["route"], labels["status"]) for labels in found]
+
+
+def answered(house: House) -> float | None:
+    """How many events its series say were answered, without asking for what is gathered."""
+    labels = {"service": "toy", "route": EVENTS_PATH, "status": "202", "arm": "stable", "model": NO_MODEL}
+    return house.registry.get_sample_value(f"{names.REQUESTS}_total", labels)
+
+
+def test_what_a_process_says_holds_what_it_has_just_answered(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever scrapes right after a request finds it counted."""
+    monkeypatch.setattr(health, "REGISTRY", house.registry)
+    house.post(EVENTS_PATH, paid())
+    scope = {"method": "GET", "path": "/metrics", "query_string": b"", "headers": []}
+    said = asyncio.run(house.health.metrics(Request(scope, cast("Any", None)), cast("Any", None))).body.decode()
+
+    assert 1 == answered(house)
+    assert re.search(rf'^{names.REQUESTS}_total{{.*route="{EVENTS_PATH}".*}} 1\.0$', said, re.MULTILINE)
+
+
+def test_a_sibling_finds_what_was_answered_a_beat_ago(house: House) -> None:
+    """Another worker's `/metrics` reads what this one has written, so this one writes as long as it lives."""
+    house.post(EVENTS_PATH, paid())
+
+    async def beat() -> None:
+        house.door._pulse.start()
+        await asyncio.sleep(3 * BEAT_S)
+        house.door._pulse.stop()
+
+    asyncio.run(beat())
+
+    assert 1 == answered(house)
+
+
+def test_a_process_that_goes_leaves_its_counts(house: House) -> None:
+    """Those of requests that were answered while it drained, too."""
+
+    async def go() -> None:
+        house.door._starting = asyncio.create_task(asyncio.sleep(0))
+        house.door._pulse.start()
+        with house.door._gate.place():
+            stopping = asyncio.create_task(house.door.stop())
+            await asyncio.sleep(0)
+            house.metrics.request(EVENTS_PATH, 202, 0.003)
+        await stopping
+
+    asyncio.run(go())
+
+    assert 1 == answered(house)
 
 
 def test_rows_with_one_key_share_an_answer(house: House) -> None:
