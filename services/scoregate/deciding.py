@@ -25,7 +25,7 @@ from scoregate.values import frozen
 # Not `to_json`, four times as fast: it writes small numbers in another way, and an answer is derived again to the byte.
 _encode_answer = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
-_STALE, _MISSING = Status.STALE, Status.MISSING
+_STALE, _MISSING = str(Status.STALE), str(Status.MISSING)
 
 Ages = Mapping[str, Sequence[Any]]
 """View → [status, age in seconds or null, version or null, names of its nulls], in order of view.
@@ -37,12 +37,14 @@ Entries from before the last two were noted are shorter.
 def ages_of(row: FeatureRow) -> Ages:
     """Return what of a row a decision depends on beside its vector."""
     return {
-        view: (found.status, found.age_s, found.version, _nulls(found)) for view, found in sorted(row.views.items())
+        # A plain text: whoever writes one that is an enum's asks for its value by a descriptor of Python's.
+        view: (str(found.status), found.age_s, found.version, _nulls(found))
+        for view, found in sorted(row.views.items())
     }
 
 
 def _nulls(found: ViewRow) -> list[str]:
-    if found.status is _MISSING or None not in found.values.values():
+    if found.status == _MISSING or None not in found.values.values():
         return []
     return [feature for feature, value in found.values.items() if value is None]
 
