@@ -12,9 +12,8 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from costs import QUIET, Running, doors, main
 
@@ -30,17 +29,8 @@ METRICS, NO_METRICS = "metrics", "no metrics"
 RATIOS = {METRICS: None, NO_METRICS: None, "traced 1 %": 0.01, "traced 100 %": 1.0}
 
 
-class _NoGauge:
-    def track_inprogress(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-
 class NoMetrics(NoCounts, Metrics):
     """Counts nothing that a request brings about."""
-
-    def _bind(self, arm: str) -> None:
-        super()._bind(arm)
-        self.in_flight: Any = _NoGauge()
 
     def request(self, route: str, status: int, seconds: float) -> None:
         pass

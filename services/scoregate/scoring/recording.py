@@ -145,7 +145,8 @@ class Recorder:
         )
 
     def _digest(self, request: ScoreRequest) -> str:
-        return self._hashed("request", request.model_dump_json())
+        # As `model_dump_json`, without the way there.
+        return self._hashed("request", request.__pydantic_serializer__.to_json(request).decode())
 
     def _count(self, seen: Seen, judged: Judged) -> None:
         decision, notes = judged.decision, judged.notes

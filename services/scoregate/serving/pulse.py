@@ -34,7 +34,7 @@ class Pulse:
             self._follow()
             self._count_refused()
             self._metrics.flush()
-            self._metrics.bound(self._admission.bound.places)
+            self._metrics.held(self._admission.in_flight, self._admission.bound.places)
             self._metrics.waiting("batch-rows", self._admission.lane.rows)
             if (ready := self._health.ready) is not None:
                 self._metrics.waiting("outbox", ready.relay.waiting)

@@ -71,7 +71,8 @@ def parse(body: bytes, wanted: type[Wire], now: datetime, oldest: timedelta = OL
     if _may_be_deep(body):
         decoded(body)
     try:
-        said = wanted.model_validate_json(body)
+        # As `model_validate_json`, without the way there.
+        said: Wire = wanted.__pydantic_validator__.validate_json(body)  # type: ignore[assignment]
     except ValidationError as problem:
         refused = _explain(problem)
     else:

@@ -122,11 +122,13 @@ class Metrics:
         self._answered = Found(self._find_answered)
         self._decided = Found(self._find_decided)
         self._bins = Found(self._find_bins)
+        self._lacking = Found(self._find_lacking)
+        self._without = Found(self._find_without)
         spans = (names.SPAN_FEATURES, names.SPAN_STORE, names.SPAN_MODEL, names.SPAN_POLICY, names.SPAN_LEDGER)
         self._stages = {
             span: self._gathering.times(self._stage_seconds.labels(self._service, span, arm)) for span in spans
         }
-        self.in_flight, self._places = self._all_in_flight.labels(*of), self._all_places.labels(*of)
+        self._in_flight, self._places = self._all_in_flight.labels(*of), self._all_places.labels(*of)
         self._loop_lag, self._exported = self._loop_lags.labels(*of), self._all_exported.labels(*of)
         self._degraded_now, self._breaker = self._all_degraded.labels(*of), self._breakers.labels(*of)
         self._ready = self._all_ready.labels(*of)
@@ -145,6 +147,12 @@ class Metrics:
         labels = [(self._service, self._arm, model, f"{number:02d}") for number in range(SCORE_BINS)]
         return [self._gathering.count(self._score_bins.labels(*each)) for each in labels]
 
+    def _find_lacking(self, of: tuple[str, str]) -> Count:
+        return self._gathering.count(self._degraded.labels(self._service, self._arm, *of))
+
+    def _find_without(self, feature: str) -> Count:
+        return self._gathering.count(self._missing.labels(self._service, self._arm, feature))
+
     def flush(self) -> None:
         """Write what was gathered into the series; on the thread that counts, before anybody reads them."""
         self._gathering.flush()
@@ -153,7 +161,7 @@ class Metrics:
         """Count under another arm from now on. Gauges of the one before read 0; whether it is ready nobody knows."""
         self.flush()
         # Several processes share their series by files, where none can be removed.
-        for gauge in (self._places, self._degraded_now, self._breaker):
+        for gauge in (self._in_flight, self._places, self._degraded_now, self._breaker):
             gauge.set(0)
         for queue in self._waits:
             self._waiting.labels(self._service, self._arm, queue).set(0)
@@ -179,11 +187,11 @@ class Metrics:
             self._bins[model][min(int(score * SCORE_BINS), SCORE_BINS - 1)].more += 1
 
     def degraded(self, view: str, status: str) -> None:
-        self._degraded.labels(self._service, self._arm, view, status).inc()
+        self._lacking[view, str(status)].more += 1
 
     def missing(self, features: Iterable[str]) -> None:
         for feature in features:
-            self._missing.labels(self._service, self._arm, feature).inc()
+            self._without[feature].more += 1
 
     def stage(self, span: str, seconds: float) -> None:
         self._stages[span].observe(seconds)
@@ -191,7 +199,9 @@ class Metrics:
     def loop_lag(self, seconds: float) -> None:
         self._loop_lag.observe(seconds)
 
-    def bound(self, places: int) -> None:
+    def held(self, in_flight: int, places: int) -> None:
+        """Say how many requests are being worked on, and may be."""
+        self._in_flight.set(in_flight)
         self._places.set(places)
 
     def waiting(self, queue: str, length: int) -> None:

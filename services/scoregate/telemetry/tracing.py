@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from scoregate.randomness import Randomness
 from scoregate.telemetry import names
 from scoregate.telemetry.context import Parent, parse
 
@@ -83,15 +84,15 @@ class RequestTrace:
         self,
         name: str,
         attributes: dict[str, Value],
-        parent: Parent | None,
+        trace_id: str,
+        parent_id: str,
         observe: Observe | None,
         kept_by: tuple[Keeper, ...] = (),
         *,
         sampled: bool = False,
     ) -> None:
         self.name, self.attributes = name, attributes
-        self.trace_id = parent.trace_id if parent else secrets.token_hex(16)
-        self.parent_id = parent.span_id if parent else ""
+        self.trace_id, self.parent_id = trace_id, parent_id
         self._observe, self._kept_by, self.sampled = observe, kept_by, sampled
         self._span_id = ""
         self.stages: list[Stage] = []
@@ -160,6 +161,7 @@ class Tracing:
         follows_parents: bool = True,
     ) -> None:
         self._observe, self._keepers, self._ratio, self._follows = observe, keepers, ratio, follows_parents
+        self._drawn = Randomness()
 
     def begin(
         self, traceparent: str | None, name: str, attributes: dict[str, Value], *, is_strange: bool = False
@@ -170,7 +172,8 @@ class Tracing:
             sampled = parent.sampled
         else:
             sampled = random.random() < self._ratio  # noqa: S311 - sampling, not a secret
-        return RequestTrace(name, attributes, parent, self._observe, self._keepers, sampled=sampled)
+        trace_id, parent_id = (parent.trace_id, parent.span_id) if parent else (self._drawn(16).hex(), "")
+        return RequestTrace(name, attributes, trace_id, parent_id, self._observe, self._keepers, sampled=sampled)
 
     def close(self) -> None:
         """Let go of what was kept; takes seconds where a receiver does not answer."""

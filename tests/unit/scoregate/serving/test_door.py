@@ -379,7 +379,7 @@ def test_a_process_that_goes_leaves_its_counts(house: House) -> None:
     async def go() -> None:
         house.door._starting = asyncio.create_task(asyncio.sleep(0))
         house.door._pulse.start()
-        with house.door._gate.place():
+        with house.door._gate.admission.slot():
             stopping = asyncio.create_task(house.door.stop())
             await asyncio.sleep(0)
             house.metrics.request(EVENTS_PATH, 202, 0.003)
