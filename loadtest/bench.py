@@ -42,6 +42,11 @@ from conftest import free_ports
 from scoregate import catalog
 from scoregate.settings import ROOT
 
+GIVE_UP_S = 5.0
+"""No answer, or no place, after so long: at a steady rate that counts as one that took so long."""
+AT_ONCE = 256
+"""Requests in flight at a steady rate, at most; the others wait for a place, which counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -71,7 +76,10 @@ def _stretch(found: Flood, took_s: float) -> Stretch:
 
 
 def steadily(contender: Contender, per_s: float, seconds: float) -> dict[str, float]:
-    """Times at a steady rate, from when each request was due; `late_ms`: by how much the generator itself was late."""
+    """Times at a steady rate, from when each request was due; what was not answered counts as having taken GIVE_UP_S.
+
+    `late_ms`: by how much the generator itself was late.
+    """
     bodies, run, serial = contender.bodies.read_bytes().splitlines(), uuid.uuid4().hex[:8], itertools.count()
 
     def body() -> bytes:
@@ -79,13 +87,16 @@ def steadily(contender: Contender, per_s: float, seconds: float) -> dict[str, fl
         return bodies[n % len(bodies)] + f'{run}-{n}"}}'.encode()
 
     key = contender.headers.get("Authorization", "Bearer none").partition(" ")[2]
-    seen = asyncio.run(OpenLoop(contender.port, contender.path, key, body).send(per_s, seconds))
-    times = seen.times(200)
+    loop = OpenLoop(contender.port, contender.path, key, body, give_up_s=GIVE_UP_S, most=AT_ONCE)
+    seen = asyncio.run(loop.send(per_s, seconds))
+    times = seen.times_of_all(GIVE_UP_S)
     return {
         "per_s": per_s,
         **{f"p{name}_ms": quantile(times, q) * 1e3 for name, q in (("50", 0.5), ("99", 0.99), ("99.9", 0.999))},
-        "failed": sum(n for status, n in seen.statuses().items() if status != 200),
+        "failed": len(seen.samples) - len(seen.times(200)),
+        "answered_per_s": seen.answered_per_s(),
         "late_ms": quantile(sorted(seen.late_s), 0.99) * 1e3,
+        "core": seen.cpu_share,
     }
 
 
@@ -108,15 +119,19 @@ def throughput(found: dict[str, Contender], asked: argparse.Namespace) -> dict[s
 def latency(
     found: dict[str, Contender], best: Callable[[str], float], asked: argparse.Namespace
 ) -> dict[str, list[dict[str, float]]]:
-    """At half of what the tutorial's can do, both; and at half of what ours can, with the gateway and without."""
+    """At half of what the tutorial's can do, both; at half of what ours can, both, and ours by the gateway.
+
+    Where the tutorial's cannot keep up, its times grow for as long as the stretch lasts, to little more than GIVE_UP_S.
+    """
     tutorial = max((TUTORIAL, TUTORIAL_ASYNC), key=best)
-    slow, fast = best(tutorial) / 2, best(OURS) / 2
-    plan = [(tutorial, slow), (OURS, slow), (OURS, fast), (GATE, fast)]
+    slow, fast = (best(tutorial) / 2, "half of the tutorial's rate"), (best(OURS) / 2, "half of our rate")
+    plan = [(tutorial, *slow), (OURS, *slow), (tutorial, *fast), (OURS, *fast), (GATE, *fast)]
     said: dict[str, list[dict[str, float]]] = {}
     for turn in range(asked.rounds):
-        for name, per_s in plan[:: -1 if turn % 2 else 1]:
-            where = "half of the tutorial's rate" if per_s == slow else "half of our rate"
-            said.setdefault(f"{name}, {where}", []).append(steadily(found[name], per_s, 2 * asked.seconds))
+        for name, per_s, where in plan[:: -1 if turn % 2 else 1]:
+            one = steadily(found[name], per_s, 2 * asked.seconds)
+            said.setdefault(f"{name}, {where}", []).append(one)
+            print(f"{name}, {where}: {one}", file=sys.stderr, flush=True)
     return said
 
 

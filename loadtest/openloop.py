@@ -13,11 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 Body = Callable[[], bytes]
 GIVE_UP_S = 15.0
 """No answer after this long, or twice the deadline, counts as status 0, as a broken connection does."""
+UNBOUNDED: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,15 @@ class Run:
 
     def times(self, status: int | None = None) -> list[float]:
         return sorted(s.seconds for s in self.samples if status is None or s.status == status)
+
+    def times_of_all(self, failed_s: float) -> list[float]:
+        """Times of all that was asked, sorted; what is not a 200 is not fast, and counts as `failed_s` at least."""
+        return sorted(s.seconds if s.status == 200 else max(s.seconds, failed_s) for s in self.samples)
+
+    def answered_per_s(self) -> float:
+        """200s a second, from when the first request was due until the last answer."""
+        began_s, ended_s = min(s.due_s for s in self.samples), max(s.due_s + s.seconds for s in self.samples)
+        return len(self.times(200)) / (ended_s - began_s)
 
 
 def quantile(ordered: list[float], share: float) -> float:
@@ -96,6 +106,11 @@ class _Connection(asyncio.Protocol):
         self.transport.write(request)
         return self._answer
 
+    def abort(self) -> None:
+        """Let go of it: the answer that is still to come is nobody's."""
+        if self.transport is not None:
+            self.transport.abort()
+
     def data_received(self, data: bytes) -> None:
         self._got += data
         end = self._got.find(b"\r\n\r\n")
@@ -114,13 +129,27 @@ class _Connection(asyncio.Protocol):
 
 
 class OpenLoop:
-    """Sends `per_s` requests a second to one path of 127.0.0.1, over as many connections as it takes."""
+    """Sends `per_s` requests a second to one path of 127.0.0.1, over as many connections as it takes.
+
+    With `most` of them a request that finds none free waits for one, which counts, until it is given up: so what is
+    asked of a server that cannot keep up ends, and says how long its callers wait.
+    """
 
     def __init__(
-        self, port: int, path: str, key: str, body: Body, *, method: str = "POST", deadline_ms: int = 1_000
+        self,
+        port: int,
+        path: str,
+        key: str,
+        body: Body,
+        *,
+        method: str = "POST",
+        deadline_ms: int = 1_000,
+        give_up_s: float = GIVE_UP_S,
+        most: int = UNBOUNDED,
     ) -> None:
         self._port, self._body = port, body
-        self._give_up_s = max(GIVE_UP_S, 2 * deadline_ms / 1000)
+        self._give_up_s = max(give_up_s, 2 * deadline_ms / 1000)
+        self._free = asyncio.Semaphore(most)
         self._head = (
             f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
             f"Content-Type: application/json\r\nX-Request-Deadline-Ms: {deadline_ms}\r\n"
@@ -154,11 +183,20 @@ class OpenLoop:
     async def one(self, due_s: float) -> None:
         """Ask once; what comes of it is in `run`."""
         try:
-            async with asyncio.timeout(self._give_up_s):
-                status, body = await self._exchange()
+            status, body = await self._in_turn()
         except (OSError, TimeoutError):
             status, body = 0, b""
         self.run.samples.append(Sample(due_s, time.monotonic() - due_s, status, _said(status, body)))
+
+    async def _in_turn(self) -> tuple[int, bytes]:
+        # Apart, or a server with too much to do would get nothing but requests whose callers are about to leave.
+        async with asyncio.timeout(self._give_up_s):
+            await self._free.acquire()
+        try:
+            async with asyncio.timeout(self._give_up_s):
+                return await self._exchange()
+        finally:
+            self._free.release()
 
     async def _exchange(self) -> tuple[int, bytes]:
         while self._idle and self._idle[-1].transport is None:
@@ -169,6 +207,10 @@ class OpenLoop:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(_Connection, "127.0.0.1", self._port)
         body = self._body()
-        answer = await connection.ask(self._head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        try:
+            answer = await connection.ask(self._head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
         self._idle.append(connection)
         return answer

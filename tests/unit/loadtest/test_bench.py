@@ -57,6 +57,52 @@ def test_what_does_not_hold_is_said_and_ends_with_1(said: dict[str, Any], line: 
     assert line in (tmp_path / "RESULTS.md").read_text()
 
 
+def steady(p99_ms: float, *, failed: int = 0) -> list[dict[str, float]]:
+    p50_ms, answered_per_s = p99_ms / 2, 700.0
+    return [
+        {"per_s": 800, "p50_ms": p50_ms, "p99_ms": p99_ms, "p99.9_ms": 2 * p99_ms, "failed": failed}
+        | {"answered_per_s": answered_per_s, "late_ms": 0.5, "core": 0.2}
+    ]
+
+
+def timed(ours_ms: float, *, failed: int = 0) -> dict[str, Any]:
+    """What a run saw in which the tutorial's p99 was 40 ms at its own rate, and 5,000 ms at ours."""
+    return seen(3_000) | {
+        "latency": {
+            "tutorial async, half of the tutorial's rate": steady(40),
+            "fraud, half of the tutorial's rate": steady(5),
+            "tutorial async, half of our rate": steady(5_000, failed=99),
+            "fraud, half of our rate": steady(ours_ms, failed=failed),
+            "fraud by gateway, half of our rate": steady(ours_ms + 1),
+        }
+    }
+
+
+def test_times_are_held_against_the_baseline_at_the_same_rate(tmp_path: Path) -> None:
+    """At half of what ours can do; at half of what the tutorial's can do the share is said, and nothing is wanted."""
+    assert 0 == results.write(timed(4), tmp_path / "RESULTS.md")
+    written = (tmp_path / "RESULTS.md").read_text()
+    assert "| p99 at half of our rate, of the tutorial's at the same | 0.0008 | <= 0.1 | yes |" in written
+    assert "| p99 at half of the tutorial's rate, of the tutorial's at the same | 0.12 |  |  |" in written
+    assert "| p99.9 at half of our rate, ms | 8.00 | <= 10 | yes |" in written
+    assert "| the gateway's share of p99 | 0.20 |  |  |" in written
+    assert "| tutorial async, half of our rate | 800 | 2500.00 | 5000.00 | 10000.00 | 99 | 0.50 |" in written
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (timed(600), "| p99 at half of our rate, of the tutorial's at the same | 0.12 | <= 0.1 | no |"),
+        (timed(6), "| p99.9 at half of our rate, ms | 12.00 | <= 10 | no |"),
+        (timed(4, failed=2), "- 2 requests to fraud, half of our rate, were not answered"),
+    ],
+)
+def test_slow_answers_end_with_1(said: dict[str, Any], line: str, tmp_path: Path) -> None:
+    """Ours have to come in time, and have to come; that the tutorial's do not is what is shown."""
+    assert 1 == results.write(said, tmp_path / "RESULTS.md")
+    assert line in (tmp_path / "RESULTS.md").read_text()
+
+
 def test_a_drawn_body_is_a_request_once_it_has_an_id() -> None:
     """The generator adds an id and two characters; what comes of it the service takes."""
     paid = {name: value for name, value in EXAMPLE.items() if name != "transaction_id"}
