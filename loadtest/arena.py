@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from baseline.fill import fill, key
-from contenders import OTHERS, SERVICES, Contender, family, pin, running, served
+from contenders import OTHERS, SERVICES, Contender, apart, family, pin, running, served
 from customers import by_zipf, copy_rows, customers, live_rows, originals, pairs
 from goldens import requests_of
 from ownstack import Own, own_stack
@@ -107,9 +107,6 @@ def _others(own: Own, folder: Path, paid: list[dict[str, Any]], opened: ExitStac
 
 def _mlserver(own: Own, folder: Path, opened: ExitStack) -> Contender:
     """The champion's forest in MLServer's process, asked with the vectors that the champion was accepted with."""
-    program = Path(sys.executable).parents[1] / "mlserver" / "bin" / "mlserver"
-    if not program.exists():
-        raise LookupError("MLServer has an environment of its own, which `make bench` makes: start it by that")
     of, home = champion(own.settings.models(OURS)), folder / "mlserver"
     home.mkdir()
     http, grpc, metrics = free_ports(3)
@@ -120,7 +117,9 @@ def _mlserver(own: Own, folder: Path, opened: ExitStack) -> Contender:
     uri = {"parameters": {"uri": str(of / "model.ubj")}}
     (home / "model-settings.json").write_text(json.dumps({**model, **uri}))
     url, env = f"http://127.0.0.1:{http}/v2/models/{OURS}", {"OMP_NUM_THREADS": "1"}
-    process = opened.enter_context(running([str(program), "start", str(home)], f"{url}/ready", home / "log", env))
+    process = opened.enter_context(
+        running([str(apart("mlserver")), "start", str(home)], f"{url}/ready", home / "log", env)
+    )
     bodies = _written(folder / "mlserver.bodies", _vectors(of))
     return Contender(MLSERVER, f"{url}/infer", bodies, lambda: family(process.pid))
 

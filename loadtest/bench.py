@@ -1,6 +1,6 @@
 """Every comparison in one run: scoregate beside a tutorial-style service, BentoML's empty endpoint, and itself.
 
-    make bench                 # starts its own stack, and needs wrk; about ten minutes
+    make bench                 # starts its own stack, and needs wrk; about twelve minutes
     make bench SHORT=1         # one round of everything that has to hold, about two
 
 What is measured has one core to itself, generator, store and gateway share the other. Contenders take turns, in the
@@ -29,14 +29,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+import k6
+import wrk
 from arena import EMPTY, GATE, OURS, TUTORIAL, TUTORIAL_ASYNC, answers, arena
-from contenders import OTHERS, SERVICES, Contender, cpu_s, family, pin, resident_mb
+from contenders import OTHERS, SERVICES, Contender, apart, cpu_s, family, pin, resident_mb
 from openloop import OpenLoop, quantile
 from ownstack import Own
 from replicas import Replica
 from results import write
 from stages import budget, sampled, sampling
-from wrk import Flood, flood
 
 from conftest import free_ports
 from scoregate import catalog
@@ -62,13 +63,13 @@ class Stretch:
 
 def flooded(contender: Contender, connections: int, seconds: float) -> Stretch:
     before_s = cpu_s(contender.pids())
-    found = flood(
+    found = wrk.flood(
         contender.url, contender.bodies, contender.headers, connections=connections, seconds=seconds, core=OTHERS
     )
     return _stretch(found, cpu_s(contender.pids()) - before_s)
 
 
-def _stretch(found: Flood, took_s: float) -> Stretch:
+def _stretch(found: wrk.Flood, took_s: float) -> Stretch:
     answered = max(found.requests - found.failed, 1)
     return Stretch(
         answered / found.seconds, found.failed, took_s / answered * 1e6, found.p50_ms, found.p99_ms, found.p999_ms
@@ -194,6 +195,22 @@ def _both(one: Contender, other: Contender, seconds: float) -> float:
     return sum(each.cpu_us * each.per_s for each in stretches) / answered
 
 
+def generators(ours: Contender, asked: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
+    """What two generators find of ours in turn; `core`: what each took of the core that generators have."""
+    floods = {"wrk": wrk.flood, "k6": k6.flood}
+    said: dict[str, list[dict[str, float]]] = {name: [] for name in floods}
+    for turn in range(asked.rounds):
+        for name in list(floods)[:: -1 if turn % 2 else 1]:
+            began = os.times()
+            sent = floods[name](ours.url, ours.bodies, ours.headers, connections=16, seconds=asked.seconds, core=OTHERS)
+            took = [after - before for before, after in zip(began, os.times(), strict=True)]
+            stretch = _stretch(sent, 0.0)
+            one = {field: getattr(stretch, field) for field in ("per_s", "failed", "p50_ms", "p99_ms")}
+            said[name].append(one | {"core": sum(took[2:4]) / took[4]})
+            print(f"by {name}: {said[name][-1]}", file=sys.stderr, flush=True)
+    return said
+
+
 def _checkout(said: str) -> Path:
     folder = Path(said).resolve()
     if not (folder / "services" / OURS).is_dir():
@@ -214,6 +231,11 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.short:
         asked.rounds, asked.connections = 1, [16]
+    try:
+        _ = wrk.program(), apart("k6"), apart("mlserver")
+    except LookupError as missing:
+        print(missing, file=sys.stderr)
+        return 2
     with TemporaryDirectory(prefix="scoregate-bench-") as name, arena(asked.home, Path(name)) as (own, found):
         said: dict[str, Any] = {"load": os.getloadavg()[0], "throughput": throughput(found, asked)}
 
@@ -222,6 +244,7 @@ def main() -> int:
 
         if not asked.short:
             said["latency"] = latency(found, best, asked)
+            said["generators"] = generators(found[OURS], asked)
             said["started"] = started(own, Path(name))
             said["two processes"] = paired(own, found[OURS], Path(name), asked)
             said["budget"] = budgeted(own, found[OURS], Path(name) / "now", ROOT, 5 * asked.seconds)

@@ -41,6 +41,18 @@ class Contender:
         return "/" + self.url.split("/", 3)[3]
 
 
+def apart(name: str) -> Path:
+    """Return a program that `make bench` keeps in an environment of its own.
+
+    Raises:
+        LookupError: it is not there.
+    """
+    program = Path(sys.executable).parents[1] / name / "bin" / name
+    if not program.exists():
+        raise LookupError(f"{name} has an environment of its own, which `make bench` makes: start it by that")
+    return program
+
+
 def pin(pids: Sequence[int], core: int) -> None:
     """Keep every thread that there is, and so those that they will start, on one core."""
     for pid in pids:

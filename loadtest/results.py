@@ -32,6 +32,11 @@ def write(said: dict[str, Any], path: Path) -> int:
             ("what", "rate/s", "p50 ms", "p99", "p99.9", "not answered", "late p99"),
             _at_rate(said),
         ),
+        (
+            "Generators",
+            ("generator", "answers/s", "lowest-highest", "p50 ms", "p99", "share of its core"),
+            _generated(said),
+        ),
         ("Where the time of a request goes", ("stage", "CPU us", "share", "before, us"), _budget(said)),
         ("Cold start", ("service", "ready after s", "MB then"), _started(said)),
         ("Memory after the load", ("process group", "MB resident"), _memory(said)),
@@ -77,6 +82,11 @@ def _mid(said: dict[str, Any], name: str, what: str = "per_s") -> float:
     return median(one[what] for one in said["throughput"][name])
 
 
+def _by(said: dict[str, Any], generator: str) -> float:
+    per_s: float = median(one["per_s"] for one in said["generators"][generator])
+    return per_s
+
+
 def _flooded(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
     for name, rounds in said["throughput"].items():
         contender, _, connections = name.rpartition(" ")
@@ -99,6 +109,7 @@ def _ratios(said: dict[str, Any]) -> list[Ratio]:
     return [
         *_of_throughput(said),
         *(_of_times(steady) if steady else ()),
+        *([_must("throughput by k6, wrk's = 1", _by(said, "k6") / _by(said, "wrk"))] if "generators" in said else ()),
         *([_must("CPU of a request by two processes, of that by one", pair["ratio"], most=1.1)] if pair else ()),
     ]
 
@@ -146,6 +157,18 @@ def _at_rate(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
             str(sum(one["failed"] for one in rounds)),
             f"{median(one['late_ms'] for one in rounds):.2f}",
         )
+
+
+def _generated(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
+    """What each generator made of our fraud service: two as fast as 16 connections can, and one at its rate."""
+    rows = {f"{name}, 16 connections": (rounds, "per_s") for name, rounds in said.get("generators", {}).items()}
+    for name, rounds in said.get("latency", {}).items():
+        if name == "fraud, half of our rate":
+            rows[f"open loop, {rounds[0]['per_s']:.0f}/s"] = rounds, "answered_per_s"
+    for name, (rounds, rate) in rows.items():
+        rates = sorted(one[rate] for one in rounds)
+        p50, p99, core = (median(one[q] for one in rounds) for q in ("p50_ms", "p99_ms", "core"))
+        yield name, f"{median(rates):.0f}", f"{rates[0]:.0f}-{rates[-1]:.0f}", f"{p50:.2f}", f"{p99:.2f}", f"{core:.0%}"
 
 
 def _budget(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
@@ -196,6 +219,9 @@ def _wrong(said: dict[str, Any]) -> list[str]:
         # That the tutorial's cannot keep up with a rate is what its times show.
         if (count := sum(one["failed"] for one in rounds)) and not name.startswith("tutorial"):
             found.append(f"{count} requests to {name}, were not answered")
+    for name, rounds in said.get("generators", {}).items():
+        if count := sum(one["failed"] for one in rounds):
+            found.append(f"{count} answers to fraud by {name} were errors")
     for service, kinds in said["answers"].items():
         if fallbacks := sum(count for kind, count in kinds.items() if kind.startswith("fallback")):
             found.append(f"{fallbacks} decisions of {service} were made without its model")

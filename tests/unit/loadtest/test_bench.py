@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loadtest import customers, results, stages
+from loadtest import customers, results, stages, wrk
 
 from fraud.contract import EXAMPLE, Request
 
@@ -101,6 +101,31 @@ def test_slow_answers_end_with_1(said: dict[str, Any], line: str, tmp_path: Path
     """Ours have to come in time, and have to come; that the tutorial's do not is what is shown."""
     assert 1 == results.write(said, tmp_path / "RESULTS.md")
     assert line in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_generators_stand_beside_each_other(tmp_path: Path) -> None:
+    """Two that flood, and the open loop by what it reached; an error that one of them saw is one."""
+
+    def rounds(per_s: float, failed: int = 0) -> list[dict[str, float]]:
+        return [{"per_s": per_s, "failed": failed, "p50_ms": 5, "p99_ms": 9, "core": 0.25}]
+
+    said = timed(4) | {"generators": {"wrk": rounds(1_500), "k6": rounds(1_200)}}
+    assert 0 == results.write(said, tmp_path / "RESULTS.md")
+    written = (tmp_path / "RESULTS.md").read_text()
+    assert "| wrk, 16 connections | 1500 | 1500-1500 | 5.00 | 9.00 | 25% |" in written
+    assert "| open loop, 800/s | 700 | 700-700 | 2.00 | 4.00 | 20% |" in written
+    assert "| throughput by k6, wrk's = 1 | 0.80 |  |  |" in written
+
+    said["generators"]["k6"] = rounds(1_200, failed=3)
+    assert 1 == results.write(said, tmp_path / "RESULTS.md")
+    assert "- 3 answers to fraud by k6 were errors" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_both_generators_end_with_the_same_words() -> None:
+    """Whatever they say before."""
+    said = 'words\nRESULT {"requests":40,"us":2000000,"failed":1,"p50_us":1500,"p99_us":2500,"p999_us":3500}\n'
+
+    assert wrk.Flood(40, 2.0, 1, 1.5, 2.5, 3.5) == wrk.Flood.of(said)
 
 
 def test_a_drawn_body_is_a_request_once_it_has_an_id() -> None:
