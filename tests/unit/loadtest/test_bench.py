@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loadtest import customers, results, stages, wrk
+from loadtest import customers, measures, results, stages, wrk
 
 from fraud.contract import EXAMPLE, Request
 
@@ -119,6 +119,19 @@ def test_generators_stand_beside_each_other(tmp_path: Path) -> None:
     said["generators"]["k6"] = rounds(1_200, failed=3)
     assert 1 == results.write(said, tmp_path / "RESULTS.md")
     assert "- 3 answers to fraud by k6 were errors" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_size_start_and_memory_say_what_was_done(tmp_path: Path) -> None:
+    """Beside each figure; an image that was not there says which command makes it."""
+    images = {"fraud": {"name": "scoregate/fraud:v1", "megabytes": 401.2}}
+    started = {"fraud": {"ready_s": 2.5, "resident_mb": 229.0}}
+    results.write(seen(3_000) | {"images": images, "started": started}, tmp_path / "RESULTS.md")
+    written = (tmp_path / "RESULTS.md").read_text()
+
+    assert f"| fraud | 401 | scoregate/fraud:v1 | {measures.IMAGES['fraud']} |" in written
+    assert f"| worker | not measured | `make containers` builds it | {measures.IMAGES['worker']} |" in written
+    assert f"| fraud | 2.5 | 229 | {measures.START} |" in written
+    assert f"| fraud | 100 | {measures.MEMORY['fraud']} |" in written
 
 
 def test_both_generators_end_with_the_same_words() -> None:
