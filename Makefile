@@ -31,6 +31,7 @@ ROUNDS   := 21
 KEYS     := 0
 SHORT    :=
 TRIALS   := .trials
+BENCH_HOME := .scoregate-bench
 
 TESTS := tests/unit tests/contract tests/model tests/service tests/stack tests/chart tests/deploy tests/test_house.py
 
@@ -88,8 +89,8 @@ ledger-kills: $(DEV_READY) ## faults under load beside what `make up` started: R
 	@$(BIN)/python -m scoregate status >/dev/null || { echo "Not everything runs: \`make up\` first." >&2; exit 1; }
 	$(BIN)/python loadtest/ledger_kills.py --rounds $(ROUNDS) --keys $(KEYS)
 
-bench: $(DEV_READY) $(MLSERVER_READY) $(K6_READY) ## compare with a tutorial-style service on a stack of its own; needs wrk; SHORT=1 takes a round
-	$(BIN)/python loadtest/bench.py $(if $(SHORT),--short)
+bench: $(DEV_READY) $(K6_READY) $(if $(SHORT),,$(MLSERVER_READY)) ## compare with a tutorial-style service on a stack of its own; needs wrk; SHORT=1 takes a round
+	$(BIN)/python loadtest/bench.py --home $(BENCH_HOME) $(if $(SHORT),--short)
 
 fuzz: $(DEV_READY) ## send broken requests to what `make up` started; BODIES is yours to set
 	$(BIN)/python loadtest/fuzz.py --bodies $(BODIES)

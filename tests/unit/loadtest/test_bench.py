@@ -57,22 +57,21 @@ def test_what_does_not_hold_is_said_and_ends_with_1(said: dict[str, Any], line: 
     assert line in (tmp_path / "RESULTS.md").read_text()
 
 
-def steady(p99_ms: float, *, failed: int = 0) -> list[dict[str, float]]:
-    p50_ms, answered_per_s = p99_ms / 2, 700.0
+def steady(p99_ms: float, *, failed: int = 0, errors: int = 0) -> list[dict[str, float]]:
     return [
-        {"per_s": 800, "p50_ms": p50_ms, "p99_ms": p99_ms, "p99.9_ms": 2 * p99_ms, "failed": failed}
-        | {"answered_per_s": answered_per_s, "late_ms": 0.5, "core": 0.2}
+        {"per_s": 800, "p50_ms": p99_ms / 2, "p99_ms": p99_ms, "p99.9_ms": 2 * p99_ms, "failed": failed}
+        | {"answered_per_s": 700.0, "late_ms": 0.5, "core": 0.2, "errors": errors}
     ]
 
 
-def timed(ours_ms: float, *, failed: int = 0) -> dict[str, Any]:
+def timed(ours_ms: float, *, failed: int = 0, errors: int = 0) -> dict[str, Any]:
     """What a run saw in which the tutorial's p99 was 40 ms at its own rate, and 5,000 ms at ours."""
     return seen(3_000) | {
         "latency": {
             "tutorial async, half of the tutorial's rate": steady(40),
             "fraud, half of the tutorial's rate": steady(5),
             "tutorial async, half of our rate": steady(5_000, failed=99),
-            "fraud, half of our rate": steady(ours_ms, failed=failed),
+            "fraud, half of our rate": steady(ours_ms, failed=failed, errors=errors),
             "fraud by gateway, half of our rate": steady(ours_ms + 1),
         }
     }
@@ -101,6 +100,20 @@ def test_slow_answers_end_with_1(said: dict[str, Any], line: str, tmp_path: Path
     """Ours have to come in time, and have to come; that the tutorial's do not is what is shown."""
     assert 1 == results.write(said, tmp_path / "RESULTS.md")
     assert line in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_a_short_run_fails_on_what_is_wrong_and_not_on_speed(tmp_path: Path) -> None:
+    """It may run on a machine that does other work, without MLServer, and into a folder that is not there yet."""
+    out = tmp_path / "report" / "bench.md"
+    short = timed(600, failed=2) | {"short": True}
+    del short["throughput"]["MLServer, model only 16"]
+    assert 0 == results.write(short, out)
+    assert "| p99.9 at half of our rate, ms | 1200.00 | <= 10 | no |" in out.read_text()
+    assert "A short run" in out.read_text()
+
+    assert 1 == results.write(timed(4, failed=1, errors=1) | {"short": True}, out)
+    assert 1 == results.write(seen(3_000, failed=1) | {"short": True}, out)
+    assert 1 == results.write(seen(3_000, kinds={"fallback/rules/step_up": 1}) | {"short": True}, out)
 
 
 def test_generators_stand_beside_each_other(tmp_path: Path) -> None:
