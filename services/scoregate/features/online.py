@@ -17,11 +17,13 @@ from scoregate.errors import StoreUnavailable
 from scoregate.features import FeatureRow, ViewRow, encoding
 from scoregate.features.plan import FeaturePlan, ViewPlan
 from scoregate.features.reading import UNREADABLE, Marker, StoredRow, judge, marker_key, read_marker
-from scoregate.features.round_trip import Command, RoundTrips
+from scoregate.features.round_trip import Packed, RoundTrips, packed
 from scoregate.values import frozen
 
 Raw = list[bytes | None] | Exception
 """What the store answers for the fields of one hash."""
+
+_KEY = b"the key"
 
 FAILED = (RedisError, OSError, TimeoutError)
 """What says that the store does not answer."""
@@ -72,7 +74,9 @@ class _HashReader:
     join_keys: tuple[str, ...]
     prefix: bytes
     views: tuple[_ViewReader, ...]
-    fields: tuple[bytes, ...]
+    before_key: bytes
+    after_key: bytes
+    """What the command has before the length of the key, and after the key: the fields are the same every time."""
 
     @classmethod
     def all_of(cls, plan: FeaturePlan) -> tuple[_HashReader, ...]:
@@ -80,10 +84,17 @@ class _HashReader:
         for at, view in enumerate(plan.views):
             before = found.setdefault(view.join_keys, [])
             before.append(_ViewReader.of(at, view, sum(len(reader.fields) for reader in before)))
-        return tuple(
-            cls(keys, encoding.key_prefix(keys), tuple(views), tuple(f for view in views for f in view.fields))
-            for keys, views in found.items()
-        )
+        return tuple(cls._of(keys, views) for keys, views in found.items())
+
+    @classmethod
+    def _of(cls, join_keys: tuple[str, ...], views: list[_ViewReader]) -> _HashReader:
+        command = packed(("HMGET", _KEY, *(field for view in views for field in view.fields)))
+        before, _, after = command.partition(packed((_KEY,))[len(b"*1\r\n") :])
+        return cls(join_keys, encoding.key_prefix(join_keys), tuple(views), before, after)
+
+    def read(self, key: bytes) -> Packed:
+        """Return the command that reads all fields of the hash."""
+        return b"%b$%d\r\n%b\r\n%b" % (self.before_key, len(key), key, self.after_key)
 
     def key(self, entities: Mapping[str, str], project: bytes) -> bytes:
         return encoding.row_key(self.prefix, [entities[k] for k in self.join_keys], project)
@@ -127,7 +138,8 @@ class OnlineFeatures:
         self._complete_until_s = complete_until_s
         self._project = plan.project.encode()
         self._readers = _HashReader.all_of(plan)
-        self._markers = tuple((stream, marker_key(plan.project, stream)) for stream in plan.streams)
+        self._streams = plan.streams
+        self._read_markers = [packed(("HGETALL", marker_key(plan.project, stream))) for stream in self._streams]
         self._turn: list[_Waiting] = []
         self.reachable = True
         """Whether the last round trip was answered."""
@@ -176,11 +188,11 @@ class OnlineFeatures:
 
     def _found(self, raws: Sequence[Any]) -> dict[str, Marker]:
         """Read the markers, which come last in an answer."""
-        read = zip(self._markers, raws, strict=True)
+        read = zip(self._streams, raws, strict=True)
         markers = {
-            stream: marker for (stream, _), raw in read if (marker := self._vouched(stream, read_marker(_pairs(raw))))
+            stream: marker for stream, raw in read if (marker := self._vouched(stream, read_marker(_pairs(raw))))
         }
-        self.whole = len(markers) == len(self._markers)
+        self.whole = len(markers) == len(self._streams)
         return markers
 
     def _vouched(self, stream: str, marker: Marker | None) -> Marker | None:
@@ -223,10 +235,10 @@ class OnlineFeatures:
     def _ask(self, keys: Sequence[Sequence[bytes]]) -> asyncio.Future[list[Any]]:
         """Ask for rows by their keys, those of each reader together, and for the markers; in one round trip."""
         of_readers = zip(self._readers, keys, strict=True)
-        commands: list[Command] = [("HMGET", key, *reader.fields) for reader, asked in of_readers for key in asked]
-        # After the rows: a store that was flushed meanwhile must not read as one in which nothing happened.
-        commands += [("HGETALL", key) for _, key in self._markers]
-        return self._round_trips(commands)
+        # Markers after the rows: a store that was flushed meanwhile must not read as one in which nothing happened.
+        return self._round_trips(
+            [*(reader.read(key) for reader, asked in of_readers for key in asked), *self._read_markers]
+        )
 
     def _failed(self, problem: Exception) -> StoreUnavailable:
         self.reachable = False

@@ -21,10 +21,20 @@ from redis.exceptions import ResponseError
 from scoregate.features.patience import Patience, Watch
 
 Command = tuple[str | bytes, ...]
+"""Name and arguments."""
+Packed = bytes
+"""A command as the server reads it."""
 
 BROKE: Final = "the connection broke"
 
 _NOT_YET: Final = object()
+
+
+def packed(command: Command) -> Packed:
+    """Pack a command; one that is sent again and again is packed once."""
+    pack: Any = hiredis.pack_command
+    found: Packed = pack(command)
+    return found
 
 
 class RoundTrips:
@@ -40,7 +50,7 @@ class RoundTrips:
         self._wire: _Wire | None = None
         self._connecting: asyncio.Task[_Wire] | None = None
 
-    def __call__(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def __call__(self, commands: Sequence[Packed]) -> asyncio.Future[list[Any]]:
         """Ask at once; the answer of each command comes in order, of one that the server refused its `ResponseError`.
 
         Raises:
@@ -57,7 +67,7 @@ class RoundTrips:
         if self._wire is not None:
             self._wire.abort(Lost(BROKE))
 
-    async def _connect_and_ask(self, commands: Sequence[Command]) -> list[Any]:
+    async def _connect_and_ask(self, commands: Sequence[Packed]) -> list[Any]:
         began_s = time.monotonic()
         with Patience(self._timeout_s):
             wire = await self._connected()
@@ -107,14 +117,13 @@ class _Wire(asyncio.Protocol):
         self.is_lost = self._transport.is_closing()
         self._transport.set_protocol(self)
 
-    def ask(self, commands: Sequence[Command], within_s: float) -> asyncio.Future[list[Any]]:
+    def ask(self, commands: Sequence[Packed], within_s: float) -> asyncio.Future[list[Any]]:
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         if self.is_lost:
             future.set_exception(Lost(BROKE))
             return future
-        pack: Any = hiredis.pack_command
         self._waiting.append(_Waiting(len(commands), future, Watch(self._loop, within_s, self._overdue)))
-        self._transport.write(b"".join(map(pack, commands)))
+        self._transport.write(b"".join(commands))
         return future
 
     def abort(self, problem: Exception) -> None:
