@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -460,6 +461,57 @@ def test_a_store_filled_anew_is_not_fresh_before_all_is_sent_again(redis: Any, s
         await relay.close()
 
     asyncio.run(scenario())
+
+
+def test_a_silent_store_is_given_up_and_gets_what_it_lacks_later(
+    redis: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it says nothing the relay vouches for nothing; what it was sent meanwhile is on the stream once."""
+    monkeypatch.setattr(relay_room, "_TIMEOUT_S", 0.2)
+    mark(redis)
+    pid = redis.info()["process_id"]
+
+    async def scenario() -> None:
+        ledger = MemoryLedger("toy")
+        relay = Relay(ledger, PROJECT, settings.store_url)
+        relay.start()
+        await recorded(ledger, range(5))
+        await until(lambda: redis.xlen(events_key(PROJECT, STREAM)) == 5)
+        await until(lambda: relay.sent_until_s(STREAM, "e1", time.time()) > 0.0)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await recorded(ledger, range(5, 9))
+            await until(lambda: relay.sent_until_s(STREAM, "e1", time.time()) == 0.0)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await until(lambda: redis.xlen(events_key(PROJECT, STREAM)) == 9)
+        await relay.close()
+
+    asyncio.run(scenario())
+    keys = [Event.decode(fields[b"e"]).key for _, fields in redis.xrange(events_key(PROJECT, STREAM))]
+    assert [f"count:{i}" for i in range(9)] == keys
+
+
+def test_what_the_store_refuses_is_sent_when_it_takes_it(redis: Any, settings: Settings) -> None:
+    """A full store refuses the script; nothing that was refused is lost."""
+    mark(redis)
+    redis.config_set("maxmemory", 1)
+
+    async def scenario() -> None:
+        ledger = MemoryLedger("toy")
+        relay = Relay(ledger, PROJECT, settings.store_url)
+        relay.start()
+        await until(lambda: relay.sent_until_s(STREAM, "e1", time.time()) > 0.0)
+        await recorded(ledger, range(5))
+        await until(lambda: relay.sent_until_s(STREAM, "e1", time.time()) == 0.0)
+        redis.config_set("maxmemory", 0)
+        await until(lambda: redis.xlen(events_key(PROJECT, STREAM)) == 5)
+        await relay.close()
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        redis.config_set("maxmemory", 0)
 
 
 def test_a_relay_that_is_woken_while_it_closes_ends(server: ValkeyServer, redis: Any, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Many Redis commands in one write, and their answers in one future, on a connection that all of a process share.
+"""Many Redis commands in one write, and their answers in one future, on a connection that all who ask share.
 
 The client connects and authenticates; from then on its socket is read here, by the same parser in C. Its pool looks
 before each use whether something was left on a socket, and its reader goes through five coroutines for each answer:

@@ -17,10 +17,11 @@ from typing import Any, Final, Protocol
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from scoregate.errors import LedgerUnavailable
 from scoregate.events import Outgoing
+from scoregate.features.round_trip import RoundTrips
 from scoregate.streaming import producer
 from scoregate.streaming.keys import kept_key, marker_key, writers_key
 from scoregate.values import frozen
@@ -67,6 +68,7 @@ class Relay:
         self._redis: Any = Redis.from_url(
             url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
         )
+        self._round_trips = RoundTrips(self._redis, _TIMEOUT_S)
         self._fresh: list[Outgoing] = []
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -89,8 +91,9 @@ class Relay:
         return 0.0
 
     def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._ledger.on_outgoing = self._take
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = self._loop.create_task(self._run())
 
     async def settled(self) -> None:
         """Wait, not for long, until what is read can be vouched for: a sweep, and a watermark after it."""
@@ -103,8 +106,8 @@ class Relay:
     async def close(self) -> None:
         """Send what waits if the store answers; what is left stays in the ledger for the next process."""
         self._ledger.on_outgoing = None
-        # Redis' client waits by `wait_for`, which before Python 3.12 loses a cancellation that comes with its result:
-        # the task that never heard of it would be waited for without end.
+        # A sweep asks Redis' client, which waits by `wait_for`, and before Python 3.12 that loses a cancellation that
+        # comes with its result: the task that never heard of it would be waited for without end.
         self._closing = True
         if self._task is not None:
             self._task.cancel()
@@ -113,22 +116,24 @@ class Relay:
             with contextlib.suppress(RedisError, OSError, LedgerUnavailable, TimeoutError):
                 async with asyncio.timeout(_TIMEOUT_S):
                     await self._send_fresh()
+        self._round_trips.drop()
         await self._redis.aclose()
 
     def _take(self, some: Sequence[Outgoing]) -> None:
+        if not self._fresh:
+            # One call of the store takes what comes meanwhile, too.
+            self._loop.call_later(GATHER_S, self._woken.set)
         if len(self._fresh) < MOST_WAITING:
             self._fresh += some
-        self._woken.set()
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         swept_s = -SWEEP_S
         while not self._closing:
             try:
                 await self._send_fresh()
-                if loop.time() - swept_s >= SWEEP_S:
+                if self._loop.time() - swept_s >= SWEEP_S:
                     await self._sweep()
-                    swept_s = loop.time()
+                    swept_s = self._loop.time()
             except (RedisError, OSError, LedgerUnavailable) as problem:
                 # Nothing is lost: the next sweep starts from what the stream says it has.
                 self._fresh.clear()
@@ -136,14 +141,10 @@ class Relay:
                     # A store that was away may have lost what it had.
                     self._swept.clear()
                 await asyncio.sleep(SWEEP_S / 4)
+            next_sweep = self._loop.call_later(SWEEP_S, self._woken.set)
+            await self._woken.wait()
+            next_sweep.cancel()
             self._woken.clear()
-            if not self._fresh:
-                # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(SWEEP_S):
-                        await self._woken.wait()
-                    # One call of the store takes what comes meanwhile, too.
-                    await asyncio.sleep(GATHER_S)
 
     async def _send_fresh(self) -> None:
         some, self._fresh = self._fresh, []
@@ -198,4 +199,12 @@ class Relay:
 
     async def _append(self, some: Sequence[Outgoing]) -> int:
         arguments = producer.arguments(self._project, some)
-        return int(await self._redis.eval(producer.SCRIPT, 3, *arguments))
+        # Of a store that says nothing one is told that the connection broke.
+        impatience = self._loop.call_later(_TIMEOUT_S, self._round_trips.drop)
+        try:
+            [last] = await self._round_trips([("EVAL", producer.SCRIPT, "3", *arguments)])
+        finally:
+            impatience.cancel()
+        if isinstance(last, ResponseError):
+            raise last
+        return int(last)
