@@ -31,6 +31,8 @@ FIELDS = ("vector", "answer")
 ENCRYPTED_ROW = "scoregate-encrypted"
 KEY_BYTES, ID_BYTES, NONCE_BYTES = 32, 4, 12
 
+_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+
 
 class FieldCipher:
     """Encrypts with the last of its keys, where it has any."""
@@ -70,7 +72,7 @@ class FieldCipher:
         """Return an event whose columns cannot be read; key, times and label stay plain."""
         if self._last is None or not event.row:
             return event
-        row = self._encrypt(json.dumps(dict(event.row), allow_nan=False, ensure_ascii=False).encode(), event.key, "row")
+        row = self._encrypt(_json(dict(event.row)).encode(), event.key, "row")
         return replace(event, row={ENCRYPTED_ROW: b64encode(row).decode()})
 
     def decrypted_event(self, event: Event) -> Event:

@@ -89,7 +89,7 @@ def keys(entry: Entry) -> list[tuple[str, str]]:
 
 
 def asked(entry: Entry) -> list[tuple[str, str]]:
-    """Return the keys under which an earlier decision may stand: its own, and that of the request where it was
+    """Return the keys under which an earlier decision may stand: its own, and last that of the request where it was
     forgotten."""
     return [*keys(entry), (FORGOTTEN, entry.request_digest)]
 
@@ -121,9 +121,11 @@ def seal(entry: Entry, random: Callable[[int], bytes] = os.urandom) -> Sealed:
     pool = random(SALT_BYTES * len(values))
     salts: dict[str, bytes] = {}
     commitments: dict[str, bytes] = {}
-    for start, (name, value) in zip(range(0, len(pool), SALT_BYTES), values.items(), strict=True):
+    start = 0
+    for name, value in values.items():
         salts[name] = salt = pool[start : start + SALT_BYTES]
         commitments[name] = commitment(salt, name, value)
+        start += SALT_BYTES
     return Sealed(entry, salts, commitments, canonical(entry, commitments))
 
 
@@ -252,7 +254,7 @@ def _format_2(entry: Entry, commitments: Mapping[str, bytes]) -> bytes:
 
 
 def _written(name: bytes, entry: Entry, texts: Iterable[str], commitments: Mapping[str, bytes]) -> bytes:
-    parts = [text.encode() for text in texts]
+    parts = [*map(str.encode, texts)]
     # `+ 0.0` because SQLite does not keep the sign of a negative zero.
     parts += [b"" if number is None else _double(number + 0.0) for number in _floats(entry)]
     for field in sorted(commitments):

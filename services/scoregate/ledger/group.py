@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self, cast
 from scoregate.errors import KeyReused, LedgerUnavailable, ScoregateError
 from scoregate.events import Event, Outgoing
 from scoregate.ledger import Appended, Decision, Entry
-from scoregate.ledger.entry import Earlier, Sealed, asked, keys, link, replay
+from scoregate.ledger.entry import Earlier, Sealed, asked, link, replay
 from scoregate.values import frozen
 
 Pair = tuple[str, str]
@@ -134,8 +134,8 @@ def chained(
     taken = set(ids)
     for sealed in group:
         entry = sealed.entry
-        pairs = keys(entry)
-        if earlier := [standing[pair] for pair in asked(entry) if pair in standing]:
+        pairs = asked(entry)
+        if earlier := [standing[pair] for pair in pairs if pair in standing]:
             try:
                 done.decided.append(replay(entry, earlier))
             except KeyReused as error:
@@ -153,7 +153,7 @@ def chained(
             done.decided.append(Appended(entry.decision_id, entry.answer, replayed=False))
             decision = Earlier(entry.decision_id, entry.request_digest, entry.answer, writer, seq)
         # A new key of an answered request is bound too: with another body it must not be free.
-        for pair in pairs:
+        for pair in pairs[:-1]:
             if pair not in standing:
                 standing[pair] = decision
                 done.used.append((pair, decision))

@@ -83,7 +83,7 @@ class SqliteLedger:
     async def append(self, entry: Entry, event: Event | None = None) -> Appended:
         events = [event] if event else []
         self._check(entry, *events)
-        appended: Appended = await self._write(seal(entry, self._salts), events)
+        appended: Appended = await self._written(seal(entry, self._salts), events)
         return appended
 
     async def append_all(self, decisions: Sequence[Decision]) -> list[Appended | ScoregateError]:
@@ -97,7 +97,7 @@ class SqliteLedger:
 
     async def record(self, events: Sequence[Event]) -> list[bool]:
         self._check(*events)
-        is_new: list[bool] = await self._write(None, events) if events else []
+        is_new: list[bool] = await self._written(None, events) if events else []
         return is_new
 
     async def recorded(self, keys: Sequence[str]) -> dict[str, Event]:
@@ -144,16 +144,17 @@ class SqliteLedger:
     def _check(self, *written: Entry | Event) -> None:
         if self._closed:
             raise LedgerUnavailable("The ledger is closed")
-        if any(one.service != self.service for one in written):
-            raise ValueError(f"this is the ledger of {self.service}")
+        for one in written:
+            if one.service != self.service:
+                raise ValueError(f"this is the ledger of {self.service}")
         if self._waiting_rows >= self._queue_limit:
             raise LedgerUnavailable(f"{self._waiting_rows} entries and events wait for the ledger already")
 
-    async def _write(self, sealed: Sealed | None, events: Sequence[Event]) -> Any:
+    def _written(self, sealed: Sealed | None, events: Sequence[Event]) -> asyncio.Future[Any]:
         # Encoded here, where an event that has no bytes is an error of its caller alone.
         future: asyncio.Future[Any] = self._loop.create_future()
         self._put(Waiting(sealed, [Posted.of(event) for event in events], future))
-        return await future
+        return future
 
     def _put(self, *waiting: Waiting) -> None:
         self._waiting_rows += sum(each.rows for each in waiting)

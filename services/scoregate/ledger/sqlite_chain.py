@@ -44,6 +44,6 @@ class Chain:
         """Read which decisions the keys of a group stand for already."""
         standing = {}
         for chunk in chunks([pair for sealed in group for pair in asked(sealed.entry)]):
-            found = db.execute(standing_sql(len(chunk)), [*chain.from_iterable(chunk), self._service])
+            found = db.execute(standing_sql(len(chunk)), (*chain.from_iterable(chunk), self._service))
             standing.update({(kind, key): Earlier(*decision) for kind, key, *decision in found})
         return standing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import chain
 
 from scoregate.events import Event, Outgoing
@@ -67,7 +67,7 @@ class Outbox:
         return taken
 
 
-@lru_cache
+@cache
 def of_keys_sql(columns: str, keys: int) -> str:
     marks = ", ".join("?" * keys)
     return f"SELECT {columns} FROM outbox WHERE service = ? AND key IN ({marks})"  # noqa: S608  as in sqlite_rows

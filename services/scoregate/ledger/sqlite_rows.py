@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import chain
 from typing import TypeVar
 
@@ -42,19 +42,17 @@ PAGE = f"""
     WHERE e.writer = ? AND e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?
     """  # noqa: S608  only names from this file are put into statements, values are bound
 
-CHUNK_ROWS = 64
-"""Rows per statement: each statement hands over the interpreter lock, so a group takes few of them."""
+CHUNK_ROWS = 32
+"""Rows per statement: each hands over the interpreter lock, so a group takes few of them. One for each number of rows
+up to this stays prepared."""
 PAGE_ROWS = 500
 """Entries per read transaction of `verify`: a longer one would keep the write-ahead log from being emptied."""
 
 
 def chunks(rows: Sequence[R]) -> Iterator[Sequence[R]]:
-    """Cut rows into powers of two, so that a few prepared statements serve every size of group."""
-    start = 0
-    while start < len(rows):
-        size = 1 << min(len(rows) - start, CHUNK_ROWS).bit_length() - 1
-        yield rows[start : start + size]
-        start += size
+    """Cut rows into what one statement takes."""
+    for start in range(0, len(rows), CHUNK_ROWS):
+        yield rows[start : start + CHUNK_ROWS]
 
 
 def _values(columns: int, rows: int) -> str:
@@ -63,16 +61,18 @@ def _values(columns: int, rows: int) -> str:
 
 def insert(db: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
     for chunk in chunks(rows):
-        db.execute(insert_sql(table, len(chunk)), [*chain.from_iterable(chunk)])
+        db.execute(insert_sql(table, len(chunk)), tuple(chain.from_iterable(chunk)))
 
 
-@lru_cache
+@cache
 def insert_sql(table: str, rows: int) -> str:
+    # A refusal takes back the whole transaction in any case. To take back a statement of several rows alone, SQLite
+    # would copy each page before it changes, and those of a large group into a file.
     columns = INSERTED[table]
-    return f"INSERT INTO {table} ({', '.join(columns)}) {_values(len(columns), rows)}"
+    return f"INSERT OR ROLLBACK INTO {table} ({', '.join(columns)}) {_values(len(columns), rows)}"
 
 
-@lru_cache
+@cache
 def standing_sql(pairs: int) -> str:
     # CROSS JOIN: from the keys asked for to their rows, never a scan of the table.
     return f"""

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from scoregate.errors import LedgerUnavailable
 from scoregate.events import Outgoing
-from scoregate.features.round_trip import RoundTrips
+from scoregate.features.round_trip import RoundTrips, packed
 from scoregate.streaming import producer
 from scoregate.streaming.keys import kept_key, marker_key, writers_key
 from scoregate.values import frozen
@@ -199,12 +199,7 @@ class Relay:
 
     async def _append(self, some: Sequence[Outgoing]) -> int:
         arguments = producer.arguments(self._project, some)
-        # Of a store that says nothing one is told that the connection broke.
-        impatience = self._loop.call_later(_TIMEOUT_S, self._round_trips.drop)
-        try:
-            [last] = await self._round_trips([("EVAL", producer.SCRIPT, "3", *arguments)])
-        finally:
-            impatience.cancel()
+        [last] = await self._round_trips([packed(("EVAL", producer.SCRIPT, "3", *arguments))])
         if isinstance(last, ResponseError):
             raise last
         return int(last)
