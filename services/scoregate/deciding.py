@@ -14,7 +14,6 @@ import numpy as np
 from pydantic_core import to_json
 
 from scoregate.features import SUPPLIED, FeatureRow, Status, ViewRow
-from scoregate.models import Scores
 from scoregate.models.artefact import Artefact
 from scoregate.models.ranges import Ranges
 from scoregate.models.reasons import Explainer
@@ -127,13 +126,12 @@ class Decider:
         required = self.policy.required
         return bool(missing) and (len(missing) == len(ages) or (bool(required) and required <= missing))
 
-    def scores(self, vectors: Sequence[Sequence[float]] | np.ndarray[Any, Any]) -> Scores:
-        """Return calibrated probabilities, shape (vectors,)."""
-        return self.artefact.forest.predict(np.array(vectors, dtype=np.float32))
-
-    def score(self, vector: Sequence[float]) -> float:
-        """Return the calibrated probability of one vector, to the last bit what `scores` returns."""
-        return self.artefact.forest.score(vector)
+    def scores(self, vectors: Sequence[Sequence[float]] | np.ndarray[Any, Any]) -> list[float]:
+        """Return the calibrated probability of each vector; to the last bit the same whoever else is among them."""
+        if len(vectors) == 1:
+            return [self.artefact.forest.score(vectors[0])]
+        scores: list[float] = self.artefact.forest.predict(np.array(vectors, dtype=np.float32)).tolist()
+        return scores
 
     def decide(self, vector: Sequence[float], score: float | None, notes: Notes) -> Judged:
         """Decide by a vector in matrix order, its score (None where no model answers), and what was wrong."""

@@ -147,7 +147,7 @@ def entries(credit: Outcome) -> list[Entry]:
     decider = Decider(credit.artefact)
     scores = decider.scores(credit.data.matrix)
     found = []
-    for i, (vector, score) in enumerate(zip(credit.data.matrix, scores.tolist(), strict=True)):
+    for i, (vector, score) in enumerate(zip(credit.data.matrix, scores, strict=True)):
         judged = decider.decide(vector.tolist(), score, Notes([], [], []))
         at = (NOW_US - (len(scores) - i) * 200 * DAY_US // len(scores)) / 1e6
         found.append(

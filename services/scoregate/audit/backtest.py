@@ -115,8 +115,8 @@ class Backtest:
         scores: list[float | None] = [None] * len(usable)
         if scored:
             vectors = np.stack([vector_of(usable[i]) for i in scored])
-            for i, score in zip(scored, self.decider.scores(vectors).tolist(), strict=True):
-                scores[i] = score
+            for i, found in zip(scored, self.decider.scores(vectors), strict=True):
+                scores[i] = found
         for entry, one, score in zip(usable, ages, scores, strict=True):
             recorded = json.loads(entry.answer)
             vector = vector_of(entry).tolist()

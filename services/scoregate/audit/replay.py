@@ -107,7 +107,7 @@ def _by_one(decider: Decider | str, entries: Sequence[Entry]) -> list[Replayed]:
     scores: list[float | None] = [None] * len(entries)
     if scored:
         vectors = np.stack([vector_of(entries[i]) for i in scored])
-        for i, score in zip(scored, decider.scores(vectors).tolist(), strict=True):
+        for i, score in zip(scored, decider.scores(vectors), strict=True):
             scores[i] = score
     return [
         _not(entry, why) if why else _compared(entry, score, decider)
@@ -177,7 +177,7 @@ def _with_shadow(replayed: Replayed, entry: Entry, deciders: Deciders) -> Replay
     if said["score"] is None or isinstance(decider, str):
         return replace(replayed, taken=(*replayed.taken, "shadow"))
     vector = vector_of(entry)
-    score = float(decider.scores(vector[None])[0])
+    (score,) = decider.scores(vector[None])
     outcome = decider.decision(vector.tolist(), score, Notes.of(json.loads(entry.ages))).outcome.name
     derived = (("shadow.score", said["score"], score), ("shadow.outcome", said["outcome"], outcome))
     differences = [Difference(*one) for one in derived if one[1] != one[2]]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -111,8 +110,10 @@ class _HashReader:
 class _Waiting(NamedTuple):
     """A request's share of a flight: its keys, one for each reader, and who waits for what they stand for."""
 
+    entities: Mapping[str, str]
+    now_s: float
     keys: list[bytes]
-    future: asyncio.Future[tuple[list[Raw], Mapping[str, Marker]]]
+    future: asyncio.Future[FeatureRow]
 
 
 class OnlineFeatures:
@@ -148,19 +149,12 @@ class OnlineFeatures:
 
     async def read(self, entities: Mapping[str, str], now_s: float) -> FeatureRow:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting([reader.key(entities, self._project) for reader in self._readers], loop.create_future())
+        keys = [reader.key(entities, self._project) for reader in self._readers]
+        future: asyncio.Future[FeatureRow] = loop.create_future()
         if not self._turn:
             loop.call_soon(self._depart)
-        self._turn.append(waiting)
-        raws, markers = await waiting.future
-        return self._row(
-            entities,
-            [
-                row
-                for reader, raw in zip(self._readers, raws, strict=True)
-                for row in reader.judged(raw, markers, now_s)
-            ],
-        )
+        self._turn.append(_Waiting(entities, now_s, keys, future))
+        return await future
 
     async def read_all(self, entities: Sequence[Mapping[str, str]], now_s: float) -> list[FeatureRow]:
         asked = [[reader.key(each, self._project) for each in entities] for reader in self._readers]
@@ -199,7 +193,8 @@ class OnlineFeatures:
         """Add to a marker up to when all that was acknowledged is counted."""
         if marker is None or self._complete_until_s is None:
             return marker
-        return replace(marker, complete_s=self._complete_until_s(stream, marker.epoch, marker.watermark_s))
+        complete_s = self._complete_until_s(stream, marker.epoch, marker.watermark_s)
+        return Marker(marker.epoch, marker.watermark_s, complete_s)
 
     def _depart(self) -> None:
         turn, self._turn = self._turn, []
@@ -217,20 +212,15 @@ class OnlineFeatures:
             return
         self.reachable = True
         rows = len(turn) * len(self._readers)
-        self._hand_over(iter(enumerate(turn)), len(turn), answers[:rows], self._found(answers[rows:]))
-
-    def _hand_over(
-        self, left: Iterator[tuple[int, _Waiting]], of: int, raws: list[Any], markers: Mapping[str, Marker]
-    ) -> None:
-        """Give one request what is its; the next turn of the loop gives the next one.
-
-        One decision a turn, so that a refusal waits for one at most and not for all of them.
-        """
-        for i, waiting in left:
+        markers = self._found(answers[rows:])
+        for i, waiting in enumerate(turn):
             if not waiting.future.done():
-                waiting.future.set_result((raws[i::of], markers))
-                asyncio.get_running_loop().call_soon(self._hand_over, left, of, raws, markers)
-                return
+                waiting.future.set_result(self._read(waiting, answers[i : rows : len(turn)], markers))
+
+    def _read(self, waiting: _Waiting, raws: Sequence[Raw], markers: Mapping[str, Marker]) -> FeatureRow:
+        each = zip(self._readers, raws, strict=True)
+        rows = [row for reader, raw in each for row in reader.judged(raw, markers, waiting.now_s)]
+        return self._row(waiting.entities, rows)
 
     def _ask(self, keys: Sequence[Sequence[bytes]]) -> asyncio.Future[list[Any]]:
         """Ask for rows by their keys, those of each reader together, and for the markers; in one round trip."""

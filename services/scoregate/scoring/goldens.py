@@ -41,7 +41,7 @@ def check_goldens(artefact: Artefact, code: FeatureCode, request_type: type[Scor
         for name, want, got in zip(code.FEATURES, expected, vector, strict=True):
             if not (want == got or (math.isnan(want) and math.isnan(got))):
                 raise GoldenMismatch(f"golden request {number} has another {name} than the model was accepted with")
-        score = float(decider.scores([vector])[0])
+        (score,) = decider.scores([vector])
         check_golden(str(number), golden["score"], score)
         outcome = decider.decide(vector, score, Notes(row.stale, row.missing, [])).decision.outcome.name
         if outcome != golden["outcome"]:

@@ -19,11 +19,22 @@ from scoregate.scoring import Asked, Clock, Decided, FeatureCode
 from scoregate.scoring.reading import Seen
 from scoregate.telemetry import names
 from scoregate.telemetry.metrics import Counts
+from scoregate.values import frozen
 
 OUTSIDE = "outside"
 """What is counted of values that lie beyond those of training, as `stale` and `missing` are of views."""
 
 MAYBE = "the decision may have been recorded; the same request again is answered by it"
+
+
+@frozen
+class Made:
+    """A decision that is to be recorded: what it was made of, its entry, and the event that it is to others."""
+
+    seen: Seen
+    judged: Judged
+    entry: Entry
+    event: Event | None
 
 
 class Recorder:
@@ -52,13 +63,13 @@ class Recorder:
         self._names = self._artefact.signature.names
         self._pack = struct.Struct(f"<{len(self._names)}d").pack
 
-    async def record(self, asked: Asked, seen: Seen, judged: Judged, shadow: str | None = None) -> Decided:
-        """Make a decision durable, with what a shadow thinks of it, or give the earlier one again."""
-        trace, (entry, event) = asked.trace, self._decision(asked, seen, judged, shadow)
+    async def record(self, asked: Asked, made: Made) -> Decided:
+        """Make a decision durable, or give the earlier one again."""
+        trace, judged = asked.trace, made.judged
         # What was not begun is not recorded; what was begun may be, and the same request again is given its answer.
         asked.deadline.require()
         with trace.stage(names.SPAN_LEDGER), asked.deadline.bound(MAYBE):
-            appended = await self._ledger.append(entry, event)
+            appended = await self._ledger.append(made.entry, made.event)
         trace.set(
             {
                 names.ATTR_DECISION_ID: appended.decision_id,
@@ -68,20 +79,20 @@ class Recorder:
                 names.ATTR_MODEL: self._artefact.version,
             }
         )
-        return self._recorded(appended, seen, judged)
+        return self._recorded(appended, made)
 
-    async def record_all(self, judged: Sequence[tuple[Asked, Seen, Judged]]) -> list[Decided | ScoregateError]:
+    async def record_all(self, some: Sequence[Made]) -> list[Decided | ScoregateError]:
         """Do so for many of nobody's deadline; return each, or what stood against it in its place."""
-        appended = await self._ledger.append_all([self._decision(*each) for each in judged])
+        appended = await self._ledger.append_all([(made.entry, made.event) for made in some])
         return [
-            self._recorded(one, seen, of) if isinstance(one, Appended) else one
-            for one, (_, seen, of) in zip(appended, judged, strict=True)
+            self._recorded(one, made) if isinstance(one, Appended) else one
+            for one, made in zip(appended, some, strict=True)
         ]
 
-    def _recorded(self, appended: Appended, seen: Seen, judged: Judged) -> Decided:
+    def _recorded(self, appended: Appended, made: Made) -> Decided:
+        judged, decision = made.judged, made.judged.decision
         if not appended.replayed:
-            self._count(seen, judged)
-        decision = judged.decision
+            self._count(made.seen, judged)
         return Decided(
             appended.decision_id,
             appended.answer,
@@ -104,11 +115,11 @@ class Recorder:
         entry = recorded.entry
         return Decided(entry.decision_id, entry.answer, True, entry.outcome, entry.source, entry.rung)
 
-    def _decision(
-        self, asked: Asked, seen: Seen, judged: Judged, shadow: str | None = None
-    ) -> tuple[Entry, Event | None]:
+    def made(self, asked: Asked, seen: Seen, judged: Judged, shadow: str | None) -> Made:
+        """Write a decision down, with what a shadow thinks of it; nothing is durable yet."""
         alert = self._alert(asked.request, seen.row, self._hashed, seen.at_s)
-        return self._entry(asked, seen, judged, alert, shadow), _grouped(asked.event, alert)
+        entry = self._entry(asked, seen, judged, alert, shadow)
+        return Made(seen, judged, entry, _grouped(asked.event, alert))
 
     def _entry(self, asked: Asked, seen: Seen, judged: Judged, alert: Alert | None, shadow: str | None) -> Entry:
         request, decision = asked.request, judged.decision

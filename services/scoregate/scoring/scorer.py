@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from scoregate.deciding import Decider, Judged
+from scoregate.deciding import Decider
 from scoregate.errors import ModelUnavailable, ScoregateError
 from scoregate.features import FeatureRow, FeatureSource
 from scoregate.hashing import KeyedHash
@@ -14,10 +14,12 @@ from scoregate.models.artefact import Artefact
 from scoregate.policy import Policy
 from scoregate.scoring import Asked, Clock, Decided, FeatureCode
 from scoregate.scoring.reading import RequestReader, Seen
-from scoregate.scoring.recording import Recorder
+from scoregate.scoring.recording import Made, Recorder
 from scoregate.scoring.shadow import Shadow
+from scoregate.scoring.together import Together
 from scoregate.telemetry import names
 from scoregate.telemetry.metrics import Counts
+from scoregate.telemetry.tracing import Stages
 
 
 class Scorer:
@@ -39,7 +41,8 @@ class Scorer:
         self.hashed, self._shadow = hashed, shadow
         self._decider = Decider(artefact)
         self._reader = RequestReader(artefact.signature.plan, code, source, hashed)
-        self._coming = 0
+        self._coming = self._reading = 0
+        self._together = Together(self._made, lambda: self._reading)
         ledger.coming = lambda: self._coming
         self._recorder = Recorder(self._decider, code, ledger, hashed, metrics, arm=arm, clock=clock)
 
@@ -62,14 +65,14 @@ class Scorer:
         """
         self._coming += 1
         try:
-            row = await self._reader.row(asked)
+            row = await self._row(asked)
             unknown = self._unknown(row)
-            judged = None if unknown else self._judged(asked, row)
+            made = None if unknown else await self._together((asked, row))
         finally:
             self._coming -= 1
-        if judged is None:
+        if made is None:
             return await self._recorder.repeat_or_refuse(asked, unknown)
-        return await self._recorder.record(asked, *judged)
+        return await self._recorder.record(asked, made)
 
     async def decide_all(
         self, asked: Sequence[Asked], rows: Sequence[FeatureRow] | None = None
@@ -87,53 +90,49 @@ class Scorer:
         else:
             rows = [self._reader.completed(one, row) for one, row in zip(asked, rows, strict=True)]
         unknown = [self._unknown(row) for row in rows]
-        seen = [
-            None if strange else self._reader.seen(one, row)
-            for one, row, strange in zip(asked, rows, unknown, strict=True)
-        ]
-        scores = self._scores(seen)
-        judged = [
-            (one, sight, self._decider.decide(sight.vector, score, sight.notes))
-            for one, sight, score in zip(asked, seen, scores, strict=True)
-            if sight
-        ]
-        recorded = iter(await self._recorder.record_all(judged))
+        known = [(one, row) for one, row, strange in zip(asked, rows, unknown, strict=True) if not strange]
+        recorded = iter(await self._recorder.record_all(self._made(known)))
         return [
-            next(recorded) if sight else await self._repeated(one, strange)
-            for one, sight, strange in zip(asked, seen, unknown, strict=True)
+            await self._repeated(one, strange) if strange else next(recorded)
+            for one, strange in zip(asked, unknown, strict=True)
         ]
 
-    def _judged(self, asked: Asked, row: FeatureRow) -> tuple[Seen, Judged, str | None]:
-        """Decide, and let the shadow see it."""
-        seen = self._reader.seen(asked, row)
-        with asked.trace.stage(names.SPAN_MODEL):
-            score = self._score(seen)
-        with asked.trace.stage(names.SPAN_POLICY):
-            judged = self._decider.decide(seen.vector, score, seen.notes)
-        # Where rules decided there is nothing that another model could have decided otherwise.
-        shadow = self._shadow.look(seen.vector, seen.notes) if self._shadow and score is not None else None
-        return seen, judged, shadow
-
-    def _score(self, seen: Seen) -> float | None:
-        """Return the score of what a model can answer; None is for rules to decide."""
-        if self._decider.is_blind(seen.ages):
-            return None
+    async def _row(self, asked: Asked) -> FeatureRow:
+        self._reading += 1
         try:
-            return self._decider.score(seen.vector)
-        except ModelUnavailable:
-            return None
+            return await self._reader.row(asked)
+        finally:
+            self._reading -= 1
+            if not self._reading:
+                self._together.go()
 
-    def _scores(self, seen: Sequence[Seen | None]) -> list[float | None]:
-        """Return the same of each, by one call."""
-        scored = [i for i, one in enumerate(seen) if one and not self._decider.is_blind(one.ages)]
+    def _made(self, some: Sequence[tuple[Asked, FeatureRow]]) -> list[Made]:
+        """Make the decision of each, step by step, and let the shadow see those that came alone."""
+        asked = [one for one, _ in some]
+        seen = [self._reader.seen(one, row) for one, row in some]
+        with Stages(one.trace.stage(names.SPAN_MODEL) for one in asked):
+            scores = self._scores(seen)
+        with Stages(one.trace.stage(names.SPAN_POLICY) for one in asked):
+            judged = [
+                self._decider.decide(one.vector, score, one.notes) for one, score in zip(seen, scores, strict=True)
+            ]
+        shadows = [self._looked_at(one, score) for one, score in zip(seen, scores, strict=True)]
+        return [self._recorder.made(*each) for each in zip(asked, seen, judged, shadows, strict=True)]
+
+    def _looked_at(self, seen: Seen, score: float | None) -> str | None:
+        # Where rules decided there is nothing that another model could have decided otherwise.
+        return self._shadow.look(seen.vector, seen.notes) if self._shadow and score is not None else None
+
+    def _scores(self, seen: Sequence[Seen]) -> list[float | None]:
+        """Return the score of each that a model can answer; None is for rules to decide."""
         found: list[float | None] = [None] * len(seen)
-        if scored:
-            try:
-                scores = self._decider.scores([one.vector for i in scored if (one := seen[i])])
-            except ModelUnavailable:
-                return found
-            for i, score in zip(scored, scores.tolist(), strict=True):
-                found[i] = score
+        scored = [i for i, one in enumerate(seen) if not self._decider.is_blind(one.ages)]
+        try:
+            scores = self._decider.scores([seen[i].vector for i in scored]) if scored else ()
+        except ModelUnavailable:
+            return found
+        for i, score in zip(scored, scores, strict=True):
+            found[i] = score
         return found
 
     async def _repeated(self, asked: Asked, unknown: list[str]) -> Decided | ScoregateError:

@@ -54,7 +54,7 @@ class Shadow:
             return None
         began_s = self._clock()
         try:
-            score = self._decider.score(vector)
+            (score,) = self._decider.scores([vector])
             outcome = self._decider.decision(vector, score, notes).outcome.name
             said = {**self._said, "outcome": outcome, "score": score}
         except Exception:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -57,6 +57,25 @@ class Stage:
             self._timed_by(self.name, (self.ended_ns - self.started_ns) / 1e9)
         if kind is not None:
             self.error = kind.__name__
+
+
+class Stages:
+    """The same part of several requests, who take it together: each has all of its time."""
+
+    __slots__ = ("_each",)
+
+    def __init__(self, each: Iterable[Stage]) -> None:
+        self._each = [*each]
+
+    def __enter__(self) -> None:
+        for stage in self._each:
+            stage.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stage in self._each:
+            stage.__exit__(kind, problem, trace)
 
 
 class RequestTrace:
