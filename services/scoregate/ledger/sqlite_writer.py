@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Final
 
 from scoregate.errors import LedgerUnavailable
 from scoregate.events import Outgoing
@@ -16,8 +17,13 @@ from scoregate.ledger.sqlite_chain import Chain
 from scoregate.ledger.sqlite_file import begin, open_file
 from scoregate.ledger.sqlite_outbox import Outbox
 
-Outcome = Decided | LedgerUnavailable | list[bool]
+CHECKPOINT_ROWS: Final = 400
+"""Rows after which the log is copied into the database. They make about the thousand pages after which SQLite would do
+so within a commit, for which a whole group would wait."""
+LOG_PAGES: Final = 4000
+"""Where a few rows fill many pages, it does so all the same."""
 
+Outcome = Decided | LedgerUnavailable | list[bool]
 
 Settle = Callable[[Sequence[Waiting], Sequence[Outcome], Sequence[Outgoing]], None]
 """Takes a group that was written, its outcomes, and those of its events that are new."""
@@ -42,6 +48,7 @@ class WriterThread:
             LedgerUnavailable: the file cannot be opened, or a later version has written it.
         """
         self._db, self._turn = open_file(path, self._lock_timeout_s)
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         self._thread.start()
 
     def put(self, group: Sequence[Waiting]) -> None:
@@ -57,10 +64,17 @@ class WriterThread:
         self._thread.join()
 
     def _write_groups(self) -> None:
+        rows = 0
         while (group := self._queue.get()) is not None:
             outcomes, outgoing = self._commit(group)
             with suppress(RuntimeError):  # The loop is gone, and with it everyone who waited.
                 self._settle(group, outcomes, outgoing)
+            rows += sum(waiting.rows for waiting in group)
+            if rows >= CHECKPOINT_ROWS:
+                rows = 0
+                # What could not be copied is copied another time.
+                with suppress(sqlite3.Error):
+                    self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         if self._outbox.news(self._sent):
             self._commit([])
         self._db.close()

@@ -18,7 +18,7 @@ import pytest
 import scoregate
 from scoregate.errors import KeyReused, LedgerUnavailable
 from scoregate.events import Effect, Event, Outgoing
-from scoregate.ledger import Appended, Entry, sqlite
+from scoregate.ledger import Appended, Entry, sqlite, sqlite_writer
 from scoregate.ledger.entry import GENESIS, link, seal
 from scoregate.ledger.opening import TIMEOUT_S, open_ledger
 from scoregate.ledger.sqlite import SqliteLedger
@@ -486,6 +486,26 @@ def test_a_full_group_waits_for_nobody(path: Path, monkeypatch: pytest.MonkeyPat
         await ledger.close()
 
     asyncio.run(story())
+
+
+def test_the_log_is_copied_into_the_database_every_few_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it stays short for as long as the ledger is open."""
+    monkeypatch.setattr(sqlite_writer, "CHECKPOINT_ROWS", 4)
+
+    def has(decision_id: bytes) -> bool:
+        return decision_id in path.read_bytes()
+
+    async def story(ledger: SqliteLedger) -> None:
+        await ledger.append(entry(1), event(1))
+        assert not has(b"decision-1")
+        await ledger.append(entry(2), event(2))
+        async with asyncio.timeout(10):
+            while not has(b"decision-2"):  # noqa: ASYNC110  what is waited for happens in a file
+                await asyncio.sleep(0.01)
+        await ledger.append(entry(3), event(3))
+        assert not has(b"decision-3")
+
+    using(path, story)
 
 
 def test_a_full_disk_acknowledges_nothing_and_heals(path: Path) -> None:
