@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 WAIT_S: Final = 0.002
 """Longest wait for those who are coming."""
 
-AT_ONCE: Final = 8
+AT_ONCE: Final = 16
 """Requests that take a step together: whoever else wants the loop, such as a refusal, waits for so many at most."""
 
 One = TypeVar("One")
