@@ -109,7 +109,8 @@ class Response:
         return cls(problem.status, body, PROBLEM_MEDIA_TYPE, headers)
 
     async def send(self, scope: Scope, send: Send, request_id: str) -> None:
-        whole: Whole | None = scope.get("extensions", _NO_EXTENSIONS).get(WHOLE)
+        # Taken out, since what leads from a request to its answer leads back as well: nobody else would end that circle.
+        whole: Whole | None = scope.pop("extensions", _NO_EXTENSIONS).get(WHOLE)
         if whole is None or not whole(self.status, self._head(request_id), self.body):
             headers = [tuple(line.split(b": ", 1)) for line in self._head(request_id).splitlines()]
             await send({"type": "http.response.start", "status": self.status, "headers": headers})
