@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import itertools
 import json
 import os
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -55,6 +57,10 @@ AT_ONCE = 256
 ANSWERED_OR_LATE = (200, 0, 503, 504)
 """Statuses that say nothing worse than that there was no time; whatever else is an error on the busiest machine."""
 RESULTS, REPORT = Path(__file__).with_name("RESULTS.md"), Path(__file__).with_name("report") / "bench.md"
+
+
+LONGEST_REST_S, RESTING_SHARE = 20, 0.2
+"""How long contenders may take to come to rest, and what share of a core all of them take then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,8 @@ def steadily(contender: Contender, per_s: float, seconds: float) -> dict[str, fl
 
     key = contender.headers.get("Authorization", "Bearer none").partition(" ")[2]
     loop = OpenLoop(contender.port, contender.path, key, body, give_up_s=GIVE_UP_S, most=AT_ONCE)
-    seen = asyncio.run(loop.send(per_s, seconds))
+    with _no_collector():
+        seen = asyncio.run(loop.send(per_s, seconds))
     times = seen.times_of_all(GIVE_UP_S)
     return {
         "per_s": per_s,
@@ -108,6 +115,26 @@ def steadily(contender: Contender, per_s: float, seconds: float) -> dict[str, fl
         "late_ms": quantile(sorted(seen.late_s), 0.99) * 1e3,
         "core": seen.cpu_share,
     }
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Keep the generator from walking through all its customers while it should send."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def _let_rest(contenders: Iterable[Contender]) -> None:
+    """Wait until nobody works off what came before: who could not keep up has a queue left, and all share a core."""
+    pids = sorted({pid for contender in contenders for pid in contender.pids()})
+    for _ in range(LONGEST_REST_S):
+        before_s = cpu_s(pids)
+        time.sleep(1)
+        if cpu_s(pids) - before_s < RESTING_SHARE:
+            return
+    print("The contenders did not come to rest before the next stretch.", file=sys.stderr)
 
 
 def throughput(found: dict[str, Contender], asked: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
@@ -131,14 +158,17 @@ def latency(
 ) -> dict[str, list[dict[str, float]]]:
     """At half of what the tutorial's can do, both; at half of what ours can, both, and ours by the gateway.
 
+    The empty endpoint at half of its own says what of it is the machine's, its server's and the generator's.
     Where the tutorial's cannot keep up, its times grow for as long as the stretch lasts, to little more than GIVE_UP_S.
     """
     tutorial = max((TUTORIAL, TUTORIAL_ASYNC), key=best)
     slow, fast = (best(tutorial) / 2, "half of the tutorial's rate"), (best(OURS) / 2, "half of our rate")
     plan = [(tutorial, *slow), (OURS, *slow), (tutorial, *fast), (OURS, *fast), (GATE, *fast)]
+    plan.append((EMPTY, best(EMPTY) / 2, "half of its rate"))
     said: dict[str, list[dict[str, float]]] = {}
     for turn in range(asked.rounds):
         for name, per_s, where in plan[:: -1 if turn % 2 else 1]:
+            _let_rest(found.values())
             one = steadily(found[name], per_s, 2 * asked.seconds)
             said.setdefault(f"{name}, {where}", []).append(one)
             print(f"{name}, {where}: {one}", file=sys.stderr, flush=True)

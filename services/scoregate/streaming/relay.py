@@ -34,7 +34,7 @@ MOST_WAITING: Final = 20_000
 SETTLING_S: Final = 1.0
 WATERMARK_S: Final = 0.25
 """A worker that has nothing to do moves its watermark every 0.2 s."""
-GATHER_S: Final = 0.005
+GATHER_S: Final = 0.02
 _TIMEOUT_S: Final = 2.0
 
 
