@@ -109,7 +109,7 @@ class Response:
         return cls(problem.status, body, PROBLEM_MEDIA_TYPE, headers)
 
     async def send(self, scope: Scope, send: Send, request_id: str) -> None:
-        # Taken out, since what leads from a request to its answer leads back as well: nobody else would end that circle.
+        # Taken out, for what leads from a request to its answer leads back as well, and nobody else ends that circle.
         whole: Whole | None = scope.pop("extensions", _NO_EXTENSIONS).get(WHOLE)
         if whole is None or not whole(self.status, self._head(request_id), self.body):
             headers = [tuple(line.split(b": ", 1)) for line in self._head(request_id).splitlines()]
