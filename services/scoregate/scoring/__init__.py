@@ -2,6 +2,7 @@
 
 reading.py   what a request is decided by: its features, from the store or from itself
 scorer.py    the path
+together.py  one step of several requests at once
 shadow.py    another model that looks on
 goldens.py   the same path's pure part over what a model was accepted with
 """
