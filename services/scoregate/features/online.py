@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -21,6 +22,9 @@ from scoregate.values import frozen
 
 Raw = list[bytes | None] | Exception
 """What the store answers for the fields of one hash."""
+
+AT_ONCE = 16
+"""Requests whose rows are decoded without letting others have the loop."""
 
 _KEY = b"the key"
 
@@ -213,9 +217,17 @@ class OnlineFeatures:
         self.reachable = True
         rows = len(turn) * len(self._readers)
         markers = self._found(answers[rows:])
-        for i, waiting in enumerate(turn):
+        each = zip(turn, (answers[i : rows : len(turn)] for i in range(len(turn))), strict=True)
+        self._hand_over(each, markers)
+
+    def _hand_over(self, each: Iterator[tuple[_Waiting, Sequence[Raw]]], markers: Mapping[str, Marker]) -> None:
+        """Give some what is theirs; the next turn of the loop goes on, so that others have one in between."""
+        some = [*islice(each, AT_ONCE)]
+        for waiting, raws in some:
             if not waiting.future.done():
-                waiting.future.set_result(self._read(waiting, answers[i : rows : len(turn)], markers))
+                waiting.future.set_result(self._read(waiting, raws, markers))
+        if len(some) == AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._hand_over, each, markers)
 
     def _read(self, waiting: _Waiting, raws: Sequence[Raw], markers: Mapping[str, Marker]) -> FeatureRow:
         each = zip(self._readers, raws, strict=True)

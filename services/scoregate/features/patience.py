@@ -19,10 +19,10 @@ OWN_DELAY_S = 0.005
 class Watch:
     """Calls `then` after so many seconds, our own delays set aside, unless it is cancelled."""
 
-    __slots__ = ("_due_s", "_loop", "_then", "_timer")
+    __slots__ = ("_due_s", "_is_last", "_loop", "_then", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, then: Callable[[], None]) -> None:
-        self._loop, self._then = loop, then
+        self._loop, self._then, self._is_last = loop, then, False
         self._wait(seconds)
 
     def cancel(self) -> None:
@@ -34,10 +34,12 @@ class Watch:
 
     def _overdue(self) -> None:
         late_s = time.monotonic() - self._due_s
-        if late_s < OWN_DELAY_S:
+        if self._is_last and late_s < OWN_DELAY_S:
             self._then()
-        else:
-            self._wait(late_s)
+            return
+        # A loop looks at its timers before its sockets: what came while it was busy is read in between.
+        self._is_last = late_s < OWN_DELAY_S
+        self._wait(late_s)
 
 
 class Patience(Limit):
