@@ -165,7 +165,7 @@ def _at_rate(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
     for name, rounds in said.get("latency", {}).items():
         yield (
             name,
-            f"{rounds[0]['per_s']:.0f}",
+            f"{median(one['per_s'] for one in rounds):.0f}",
             *(f"{median(one[q] for one in rounds):.2f}" for q in ("p50_ms", "p99_ms", "p99.9_ms")),
             str(sum(one["failed"] for one in rounds)),
             f"{median(one['late_ms'] for one in rounds):.2f}",
