@@ -224,8 +224,12 @@ class OnlineFeatures:
         """Give some what is theirs; the next turn of the loop goes on, so that others have one in between."""
         some = [*islice(each, AT_ONCE)]
         for waiting, raws in some:
-            if not waiting.future.done():
+            if waiting.future.done():
+                continue
+            try:
                 waiting.future.set_result(self._read(waiting, raws, markers))
+            except Exception as problem:  # its own request's, which would else be waited for in vain, with all after it
+                waiting.future.set_exception(problem)
         if len(some) == AT_ONCE:
             asyncio.get_running_loop().call_soon(self._hand_over, each, markers)
 

@@ -15,14 +15,20 @@ from scoregate.deadline import Limit
 OWN_DELAY_S = 0.005
 """A timer that is later than this was late by our own fault."""
 
+ONE_POLL_S = 0.001
+"""A loop looks at its timers before its sockets; at shorter ones uvloop looks without its sockets in between."""
+
 
 class Watch:
-    """Calls `then` after so many seconds, our own delays set aside, unless it is cancelled."""
+    """Calls `then` after so many seconds, unless it is cancelled; our own delays are given back, as much again at most.
 
-    __slots__ = ("_due_s", "_is_last", "_loop", "_then", "_timer")
+    What came while the loop was busy is read before it is called.
+    """
+
+    __slots__ = ("_due_s", "_is_last", "_loop", "_spare_s", "_then", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, then: Callable[[], None]) -> None:
-        self._loop, self._then, self._is_last = loop, then, False
+        self._loop, self._then, self._spare_s, self._is_last = loop, then, seconds, False
         self._wait(seconds)
 
     def cancel(self) -> None:
@@ -33,13 +39,13 @@ class Watch:
         self._timer = self._loop.call_later(seconds, self._overdue)
 
     def _overdue(self) -> None:
-        late_s = time.monotonic() - self._due_s
-        if self._is_last and late_s < OWN_DELAY_S:
+        if self._is_last:
             self._then()
             return
-        # A loop looks at its timers before its sockets: what came while it was busy is read in between.
-        self._is_last = late_s < OWN_DELAY_S
-        self._wait(late_s)
+        late_s = time.monotonic() - self._due_s
+        self._spare_s -= late_s
+        self._is_last = late_s < OWN_DELAY_S or self._spare_s <= 0
+        self._wait(max(late_s, ONE_POLL_S))
 
 
 class Patience(Limit):

@@ -8,7 +8,6 @@ that took longer than the answers.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -68,10 +67,10 @@ class RoundTrips:
             self._wire.abort(Lost(BROKE))
 
     async def _connect_and_ask(self, commands: Sequence[Packed]) -> list[Any]:
-        began_s = time.monotonic()
         with Patience(self._timeout_s):
             wire = await self._connected()
-        return await wire.ask(commands, max(self._timeout_s - (time.monotonic() - began_s), 0.0))
+        # Anew, since what connecting took may have been our own delay.
+        return await wire.ask(commands, self._timeout_s)
 
     async def _connected(self) -> _Wire:
         # Whoever comes meanwhile waits for the same one, and whoever gives up does not end it for the others.

@@ -107,7 +107,7 @@ class Scorer:
                 self._together.go()
 
     def _made(self, some: Sequence[tuple[Asked, FeatureRow]]) -> list[Made]:
-        """Make the decision of each, step by step, and let the shadow see those that came alone."""
+        """Make the decision of each, step by step, and let the shadow see it."""
         asked = [one for one, _ in some]
         seen = [self._reader.seen(one, row) for one, row in some]
         with Stages(one.trace.stage(names.SPAN_MODEL) for one in asked):

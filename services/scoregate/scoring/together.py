@@ -58,7 +58,7 @@ class Together(Generic[One, Found]):
 
     def _take(self, some: Sequence[tuple[One, asyncio.Future[Found]]]) -> None:
         try:
-            found = self._step([one for one, _ in some])
+            found = [*zip(some, self._step([one for one, _ in some]), strict=True)]
         except Exception as problem:
             if len(some) == 1:
                 [(_, future)] = some
@@ -69,6 +69,6 @@ class Together(Generic[One, Found]):
             for each in some:
                 self._take([each])
             return
-        for (_, future), one in zip(some, found, strict=True):
+        for (_, future), one in found:
             if not future.done():
                 future.set_result(one)

@@ -47,7 +47,7 @@ from scoregate.telemetry.metrics import Metrics
 from scoregate.telemetry.tracing import UNTRACED, RequestTrace, Tracing, Value
 
 _STRANGE = STRANGE_TRACE.lower().encode()
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:\-]{1,64}$")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,64}")
 
 
 class ServiceContract(Protocol):
@@ -141,7 +141,7 @@ class Door:
         started = time.perf_counter()
         request = Request(scope, receive)
         asked_id = request.header(b"x-request-id")
-        request_id = asked_id if asked_id and _REQUEST_ID.match(asked_id) else self._drawn(8).hex()
+        request_id = asked_id if asked_id and _REQUEST_ID.fullmatch(asked_id) else self._drawn(8).hex()
         route = self._routes.find(request.path)
         label = route.template if route else "unmatched"
         trace = (self._tracing if route and route.traced else UNTRACED).begin(

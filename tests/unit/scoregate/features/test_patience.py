@@ -40,3 +40,22 @@ def test_an_answer_that_lay_in_the_socket_while_we_were_busy_counts() -> None:
         return found
 
     assert b"asked\n" == asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("turn_s", [0.001, 0.012, 0.03])
+def test_what_never_comes_is_given_up_however_busy_we_are(turn_s: float) -> None:
+    """Each turn of the loop takes longer than a timer may be late: our own delay is given back, but not for ever."""
+
+    async def wait() -> None:
+        loop = asyncio.get_running_loop()
+
+        def busy() -> None:
+            time.sleep(turn_s)
+            loop.call_later(0, busy)
+
+        busy()
+        with Patience(0.05):
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(wait(), 30))
