@@ -18,15 +18,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import itertools
 import json
 import os
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -103,8 +101,7 @@ def steadily(contender: Contender, per_s: float, seconds: float) -> dict[str, fl
 
     key = contender.headers.get("Authorization", "Bearer none").partition(" ")[2]
     loop = OpenLoop(contender.port, contender.path, key, body, give_up_s=GIVE_UP_S, most=AT_ONCE)
-    with _no_collector():
-        seen = asyncio.run(loop.send(per_s, seconds))
+    seen = asyncio.run(loop.send(per_s, seconds))
     times = seen.times_of_all(GIVE_UP_S)
     return {
         "per_s": per_s,
@@ -115,15 +112,6 @@ def steadily(contender: Contender, per_s: float, seconds: float) -> dict[str, fl
         "late_ms": quantile(sorted(seen.late_s), 0.99) * 1e3,
         "core": seen.cpu_share,
     }
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Keep the generator from walking through all its customers while it should send."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def _let_rest(contenders: Iterable[Contender]) -> None:
