@@ -88,6 +88,11 @@ def counted(redis: Any, account: str = "a1") -> int:
     return sum(days[1::5])
 
 
+def keys_sent(redis: Any) -> list[str]:
+    """Keys of the events on the stream, in its order."""
+    return [Event.decode(fields[b"e"]).key for _, fields in redis.xrange(events_key(PROJECT, STREAM))]
+
+
 def row_key(account: str = "a1") -> bytes:
     (plan, _) = views(registry(), "tiles")[0]
     return RowFormat.of(plan, PROJECT).key(account)
@@ -335,8 +340,7 @@ def test_the_relay_sends_what_is_recorded_at_once(redis: Any, settings: Settings
         await relay.close()
 
     asyncio.run(scenario())
-    keys = [Event.decode(fields[b"e"]).key for _, fields in redis.xrange(events_key(PROJECT, STREAM))]
-    assert [f"count:{i}" for i in range(200)] == keys
+    assert [f"count:{i}" for i in range(200)] == keys_sent(redis)
 
 
 def test_what_an_earlier_process_left_is_sent_by_the_next(redis: Any, settings: Settings) -> None:
@@ -356,8 +360,7 @@ def test_what_an_earlier_process_left_is_sent_by_the_next(redis: Any, settings: 
         await relay.close()
 
     asyncio.run(scenario())
-    keys = [Event.decode(fields[b"e"]).key for _, fields in redis.xrange(events_key(PROJECT, STREAM))]
-    assert [f"count:{i}" for i in range(60)] == keys
+    assert [f"count:{i}" for i in range(60)] == keys_sent(redis)
 
 
 def test_what_was_on_the_stream_alone_is_sent_again_after_a_flush(redis: Any, settings: Settings) -> None:
@@ -488,8 +491,7 @@ def test_a_silent_store_is_given_up_and_gets_what_it_lacks_later(
         await relay.close()
 
     asyncio.run(scenario())
-    keys = [Event.decode(fields[b"e"]).key for _, fields in redis.xrange(events_key(PROJECT, STREAM))]
-    assert [f"count:{i}" for i in range(9)] == keys
+    assert [f"count:{i}" for i in range(9)] == keys_sent(redis)
 
 
 def test_what_the_store_refuses_is_sent_when_it_takes_it(redis: Any, settings: Settings) -> None:

@@ -36,16 +36,14 @@ class _Gtil:
         self._trees, self._width = trees, int(trees.num_feature)
         self._held: Any = ctypes.PyDLL(_LIB._name).TreeliteGTILPredict
         self._free: Any = _LIB.TreeliteGTILPredict
-        self._type, self._one = _FLOAT32.encode(), ctypes.c_uint64(1)
+        self._type = _FLOAT32.encode()
 
     def margin(self, vector: Sequence[float]) -> float:
         """Return the raw margin of one row, without an array for it."""
         if len(vector) != self._width:
             raise ValueError("a row has a value for each feature")
-        row, found = array("f", vector).tobytes(), ctypes.c_float()
-        _check_call(
-            self._held(self._trees.handle, row, self._type, self._one, ctypes.byref(found), self._config.handle)
-        )
+        found = ctypes.c_float()
+        self._predict(array("f", vector).tobytes(), 1, ctypes.byref(found))
         return found.value
 
     def margins(self, matrix: Matrix) -> Matrix:
@@ -55,18 +53,13 @@ class _Gtil:
             raise ValueError("a matrix has a column for each feature")
         rows = len(matrix)
         found = np.empty(rows, dtype=np.float32)
-        predict = self._held if rows <= AT_ONCE else self._free
-        _check_call(
-            predict(
-                self._trees.handle,
-                ctypes.c_void_p(matrix.ctypes.data),
-                _FLOAT32.encode(),
-                ctypes.c_uint64(rows),
-                ctypes.c_void_p(found.ctypes.data),
-                self._config.handle,
-            )
-        )
+        self._predict(ctypes.c_void_p(matrix.ctypes.data), rows, ctypes.c_void_p(found.ctypes.data))
         return found
+
+    def _predict(self, matrix: Any, rows: int, into: Any) -> None:
+        """Write the margin of each row; `matrix` and `into` as ctypes takes them for pointers."""
+        predict = self._held if rows <= AT_ONCE else self._free
+        _check_call(predict(self._trees.handle, matrix, self._type, ctypes.c_uint64(rows), into, self._config.handle))
 
 
 class Forest:
