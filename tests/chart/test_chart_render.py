@@ -69,9 +69,18 @@ def test_weights(manifests: dict[str, list[Manifest]], split: str, stable: int, 
 
 
 def test_no_canary_no_backend(manifests: dict[str, list[Manifest]]) -> None:
-    """Without a canary all traffic goes to stable, and nothing of a canary is there."""
+    """Without a canary all traffic goes to stable, and nothing of a canary is there but its Service."""
+    of_canaries = {(m["kind"], m["metadata"]["name"]) for m in manifests["default"] if "canary" in m["metadata"]["name"]}
+
     assert {f"/v1/{name}": {f"scoregate-{name}-stable": 100} for name in SERVICES} == weights(manifests["default"])
-    assert [] == [m["metadata"]["name"] for m in manifests["default"] if "canary" in m["metadata"]["name"]]
+    assert {("Service", f"scoregate-{name}-canary") for name in SERVICES} == of_canaries
+
+
+def test_no_service_goes_with_a_canary(manifests: dict[str, list[Manifest]]) -> None:
+    """What a route named a moment ago is there still: gateways answer 500 for a Service that they do not find."""
+    with_canary, without = (of_kind(manifests[case], "Service") for case in ("canary-10", "default"))
+
+    assert with_canary == without
 
 
 def test_every_backend_has_pods(manifests: dict[str, list[Manifest]], case: str) -> None:
