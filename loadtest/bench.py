@@ -3,11 +3,12 @@
     make bench                 # starts its own stack, and needs wrk; about twelve minutes
     make bench SHORT=1         # one round of a second each, without MLServer, into report/bench.md; about two
 
-What is measured has one core to itself, generator, store and gateway share the other. Contenders take turns, in the
-opposite order every other round, and what is quoted is the median over rounds with the lowest and highest. Everything
-is on: keys, features, a durable ledger, events, metrics, a log line a request, and one trace in a hundred. Each request
-has a new id and is about one of 100,000 customers, drawn by Zipf's law. Nothing is measured before our scores and the
-tutorial's of the same payments agree within 1e-6.
+What is measured has one core to itself, generator, store and gateway share the other, with those whose turn it is not;
+what else the machine does has to wait for them all, where that is permitted, see `quiet.py`. Contenders take turns, in
+the opposite order every other round, and what is quoted is the median over rounds with the lowest and highest.
+Everything is on: keys, features, a durable ledger, events, metrics, a log line a request, and one trace in a hundred.
+Each request has a new id and is about one of 100,000 customers, drawn by Zipf's law. Nothing is measured before our
+scores and the tutorial's of the same payments agree within 1e-6.
 
 The exit code is 1 when an answer was a fallback or an error, when scores differ, or when what must hold does not. Of a
 short run the speeds are shown and fail nothing, nor does a refusal for want of time at a steady rate: it may run on a
@@ -23,7 +24,6 @@ import json
 import os
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,22 +38,17 @@ import wrk
 from arena import EMPTY, GATE, OURS, TUTORIAL, TUTORIAL_ASYNC, answers, arena
 from contenders import OTHERS, SERVICES, Contender, apart, cpu_s, family, pin, resident_mb
 from images import images
-from openloop import OpenLoop, quantile
 from ownstack import Own
+from quiet import awake, foremost, ordinary
 from replicas import Replica
 from results import write
 from stages import budget, sampled, sampling
+from steady import steadily
 
 from conftest import free_ports
 from scoregate import catalog
 from scoregate.settings import ROOT
 
-GIVE_UP_S = 5.0
-"""No answer, or no place, after so long: at a steady rate that counts as one that took so long."""
-AT_ONCE = 256
-"""Requests in flight at a steady rate, at most; the others wait for a place, which counts."""
-ANSWERED_OR_LATE = (200, 0, 503, 504)
-"""Statuses that say nothing worse than that there was no time; whatever else is an error on the busiest machine."""
 RESULTS, REPORT = Path(__file__).with_name("RESULTS.md"), Path(__file__).with_name("report") / "bench.md"
 
 
@@ -88,32 +83,6 @@ def _stretch(found: wrk.Flood, took_s: float) -> Stretch:
     )
 
 
-def steadily(contender: Contender, per_s: float, seconds: float) -> dict[str, float]:
-    """Times at a steady rate, from when each request was due; what was not answered counts as having taken GIVE_UP_S.
-
-    `late_ms`: by how much the generator itself was late.
-    """
-    bodies, run, serial = contender.bodies.read_bytes().splitlines(), uuid.uuid4().hex[:8], itertools.count()
-
-    def body() -> bytes:
-        n = next(serial)
-        return bodies[n % len(bodies)] + f'{run}-{n}"}}'.encode()
-
-    key = contender.headers.get("Authorization", "Bearer none").partition(" ")[2]
-    loop = OpenLoop(contender.port, contender.path, key, body, give_up_s=GIVE_UP_S, most=AT_ONCE)
-    seen = asyncio.run(loop.send(per_s, seconds))
-    times = seen.times_of_all(GIVE_UP_S)
-    return {
-        "per_s": per_s,
-        **{f"p{name}_ms": quantile(times, q) * 1e3 for name, q in (("50", 0.5), ("99", 0.99), ("99.9", 0.999))},
-        "failed": len(seen.samples) - len(seen.times(200)),
-        "errors": sum(n for status, n in seen.statuses().items() if status not in ANSWERED_OR_LATE),
-        "answered_per_s": seen.answered_per_s(),
-        "late_ms": quantile(sorted(seen.late_s), 0.99) * 1e3,
-        "core": seen.cpu_share,
-    }
-
-
 def _let_rest(contenders: Iterable[Contender]) -> None:
     """Wait until nobody works off what came before: who could not keep up has a queue left, and all share a core."""
     pids = sorted({pid for contender in contenders for pid in contender.pids()})
@@ -125,15 +94,27 @@ def _let_rest(contenders: Iterable[Contender]) -> None:
     print("The contenders did not come to rest before the next stretch.", file=sys.stderr)
 
 
+def _alone(one: Contender, found: Iterable[Contender]) -> None:
+    """Give the core for what is measured to one of them; the others rest on the other core, and in nobody's way."""
+    taking, pids = one.pids(), {pid for contender in found for pid in contender.pids()}
+    resting = [*pids.difference(taking)]
+    ordinary(resting)
+    pin(resting, OTHERS)
+    pin(taking, SERVICES)
+    foremost(taking)
+
+
 def throughput(found: dict[str, Contender], asked: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """Return the stretches of each contender by `<name> <connections>`, one for each round."""
     said: dict[str, list[dict[str, Any]]] = {}
     for contender in found.values():
         # A process begins with few places; as many callers as come later, and it finds out how many it has.
+        _alone(contender, found.values())
         flooded(contender, max(asked.connections), 2)
     for turn in range(asked.rounds):
         names = list(found)[:: -1 if turn % 2 else 1]
         for connections, name in itertools.product(asked.connections, names):
+            _alone(found[name], found.values())
             stretch = flooded(found[name], connections, asked.seconds)
             one = {field: getattr(stretch, field) for field in Stretch.__slots__}
             said.setdefault(f"{name} {connections}", []).append(one)
@@ -148,16 +129,19 @@ def latency(
 
     What ours can do is found out anew for each round: the machine's speed changes within minutes, and half of what it
     could do before may be all that it can do now. The empty endpoint at half of its own stands beside.
-    Where the tutorial's cannot keep up, its times grow for as long as the stretch lasts, to little more than GIVE_UP_S.
+    Where the tutorial's cannot keep up, its times grow for as long as the stretch lasts, to little more than the
+    generator waits.
     """
     tutorial = max((TUTORIAL, TUTORIAL_ASYNC), key=best)
     slow = best(tutorial) / 2, "half of the tutorial's rate"
     said: dict[str, list[dict[str, float]]] = {}
     for _ in range(asked.rounds):
+        _alone(found[OURS], found.values())
         fast = flooded(found[OURS], 16, asked.seconds).per_s / 2, "half of our rate"
         plan = [(OURS, *fast), (GATE, *fast), (tutorial, *fast), (OURS, *slow), (tutorial, *slow)]
         for name, per_s, where in [*plan, (EMPTY, best(EMPTY) / 2, "half of its rate")]:
             _let_rest(found.values())
+            _alone(found[name], found.values())
             one = steadily(found[name], per_s, 2 * asked.seconds)
             said.setdefault(f"{name}, {where}", []).append(one)
             print(f"{name}, {where}: {one}", file=sys.stderr, flush=True)
@@ -210,6 +194,7 @@ def _warmed(ours: Contender, replica: Replica, core: int) -> Contender:
     """Return a process of the script's own as one that takes part, on its core and warm."""
     one = replace(ours, url=f"{replica.url}{ours.path}", pids=lambda: family(replica.pid))
     pin(one.pids(), core)
+    foremost(one.pids())
     flooded(one, 16, 2)
     return one
 
@@ -248,14 +233,18 @@ def _checkout(said: str) -> Path:
 
 def measured(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """Start all, measure all, stop all."""
-    with arena(asked.home, folder, mlserver=not asked.short) as (own, found):
+    with awake() as is_awake, arena(asked.home, folder, mlserver=not asked.short) as (own, found):
         said: dict[str, Any] = {"short": asked.short, "load": os.getloadavg()[0]}
+        # Nobody who asks may keep the store from answering.
+        is_first = foremost([os.getpid()]) and foremost((*own.pids("valkey"), *own.pids("gateway")), 2)
+        said["quiet"] = {"first": is_first, "awake": is_awake}
         said["throughput"] = throughput(found, asked)
 
         def best(name: str) -> float:
             return median(one["per_s"] for one in said["throughput"][f"{name} 16"])
 
         said["latency"] = latency(found, best, asked)
+        _alone(found[OURS], found.values())
         said["generators"] = generators(found[OURS], asked)
         said["started"] = started(own, folder)
         said["two processes"] = paired(own, found[OURS], folder, asked)

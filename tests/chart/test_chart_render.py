@@ -70,7 +70,8 @@ def test_weights(manifests: dict[str, list[Manifest]], split: str, stable: int, 
 
 def test_no_canary_no_backend(manifests: dict[str, list[Manifest]]) -> None:
     """Without a canary all traffic goes to stable, and nothing of a canary is there but its Service."""
-    of_canaries = {(m["kind"], m["metadata"]["name"]) for m in manifests["default"] if "canary" in m["metadata"]["name"]}
+    named = [(m["kind"], m["metadata"]["name"]) for m in manifests["default"]]
+    of_canaries = {(kind, name) for kind, name in named if "canary" in name}
 
     assert {f"/v1/{name}": {f"scoregate-{name}-stable": 100} for name in SERVICES} == weights(manifests["default"])
     assert {("Service", f"scoregate-{name}-canary") for name in SERVICES} == of_canaries
