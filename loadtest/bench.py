@@ -97,11 +97,9 @@ def _let_rest(contenders: Iterable[Contender]) -> None:
 def _alone(one: Contender, found: Iterable[Contender]) -> None:
     """Give the core for what is measured to one of them; the others rest on the other core, and in nobody's way."""
     taking, pids = one.pids(), {pid for contender in found for pid in contender.pids()}
-    resting = [*pids.difference(taking)]
-    ordinary(resting)
-    pin(resting, OTHERS)
+    ordinary(pids)
+    pin([*pids.difference(taking)], OTHERS)
     pin(taking, SERVICES)
-    foremost(taking)
 
 
 def throughput(found: dict[str, Contender], asked: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
@@ -142,6 +140,8 @@ def latency(
         for name, per_s, where in [*plan, (EMPTY, best(EMPTY) / 2, "half of its rate")]:
             _let_rest(found.values())
             _alone(found[name], found.values())
+            # Not in a flood: who takes all of a core must not come before the kernel's own work for the network.
+            foremost(found[name].pids())
             one = steadily(found[name], per_s, 2 * asked.seconds)
             said.setdefault(f"{name}, {where}", []).append(one)
             print(f"{name}, {where}: {one}", file=sys.stderr, flush=True)
@@ -194,7 +194,7 @@ def _warmed(ours: Contender, replica: Replica, core: int) -> Contender:
     """Return a process of the script's own as one that takes part, on its core and warm."""
     one = replace(ours, url=f"{replica.url}{ours.path}", pids=lambda: family(replica.pid))
     pin(one.pids(), core)
-    foremost(one.pids())
+    ordinary(one.pids())
     flooded(one, 16, 2)
     return one
 

@@ -21,7 +21,8 @@ LATENCY = Path("/dev/cpu_dma_latency")
 def foremost(pids: Iterable[int], priority: int = 1) -> bool:
     """Run all their threads, and those that they will start, before whatever is ordinary; return whether one may.
 
-    Of those, who has the higher priority goes first; equal ones take turns of up to 100 ms.
+    Of those, who has the higher priority goes first; equal ones take turns of up to 100 ms. A thread that has chosen
+    to stay behind the others of its process (by its niceness) does.
     """
     return _scheduled(pids, os.SCHED_RR, priority)
 
@@ -37,6 +38,8 @@ def _scheduled(pids: Iterable[int], policy: int, priority: int) -> bool:
             with suppress(psutil.NoSuchProcess):
                 for thread in psutil.Process(pid).threads():
                     with suppress(ProcessLookupError):
+                        if policy == os.SCHED_RR and os.getpriority(os.PRIO_PROCESS, thread.id) > 0:
+                            continue
                         os.sched_setscheduler(thread.id, policy, os.sched_param(priority))
     except PermissionError:
         return False

@@ -20,6 +20,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from scoregate import __version__
 from scoregate.errors import ScoregateError
+from scoregate.telemetry.behind import stay_behind
 from scoregate.telemetry.context import parse
 from scoregate.telemetry.spans import SpanRecord, of_trace
 from scoregate.telemetry.tracing import RequestTrace, Value
@@ -102,6 +103,7 @@ class OtlpExport:
         return True
 
     def _run(self) -> None:
+        stay_behind()
         exporter = self._make()
         while not self._closing.is_set():
             self._woken.wait(self._limits.delay_s)

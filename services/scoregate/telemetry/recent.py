@@ -17,6 +17,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
+from scoregate.telemetry.behind import stay_behind
 from scoregate.telemetry.spans import SpanRecord, of_trace
 from scoregate.telemetry.tracing import RequestTrace, Value
 
@@ -67,6 +68,7 @@ class Recent:
         self._thread.join()
 
     def _run(self) -> None:
+        stay_behind()
         while not self._closing.wait(EVERY_S):
             self._write(AT_ONCE)
         self._write(2 * KEPT)
