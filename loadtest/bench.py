@@ -24,7 +24,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -176,18 +176,25 @@ def paired(own: Own, ours: Contender, folder: Path, asked: argparse.Namespace) -
     return {"one_us": one_us, "two_us": two_us, "ratio": median(two / one for one, two in found)}
 
 
-def budgeted(own: Own, ours: Contender, folder: Path, code: Path, seconds: float) -> dict[str, float]:
-    """Microseconds of processor time that a request spends in each stage, under load; in a process of its own."""
+def budgeted(
+    own: Own, ours: Contender, folder: Path, code: Path, seconds: float, connections: Sequence[int] = (16,)
+) -> list[dict[str, float]]:
+    """Microseconds of processor time that a request spends in each stage, under load by so many connections each; in a
+    process of its own."""
     [port], samples = free_ports(1), folder / "samples"
     replica = Replica(own.settings, OURS, folder, port, log_requests=True)
     replica.spec = sampled(replica.spec, samples, code)
+    found = []
     with replica.running():
         one = _warmed(ours, replica, SERVICES)
-        cpu_us = flooded(one, 16, seconds).cpu_us
-        with sampling(one.pids()[-1], samples):
-            flooded(one, 16, seconds)
-    with samples.open() as lines:
-        return budget(lines, cpu_us)
+        for each in connections:
+            cpu_us = flooded(one, each, seconds).cpu_us
+            with sampling(one.pids()[-1], samples):
+                flooded(one, each, seconds)
+            with samples.open() as lines:
+                found.append(budget(lines, cpu_us))
+            samples.unlink()
+    return found
 
 
 def _warmed(ours: Contender, replica: Replica, core: int) -> Contender:
@@ -248,9 +255,10 @@ def measured(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
         said["generators"] = generators(found[OURS], asked)
         said["started"] = started(own, folder)
         said["two processes"] = paired(own, found[OURS], folder, asked)
-        said["budget"] = budgeted(own, found[OURS], folder / "now", ROOT, 5 * asked.seconds)
+        budgets = budgeted(own, found[OURS], folder / "now", ROOT, 5 * asked.seconds, (16, 1))
+        said["budget"], said["alone"] = budgets
         if asked.before:
-            said["before"] = budgeted(own, found[OURS], folder / "before", asked.before, 5 * asked.seconds)
+            [said["before"]] = budgeted(own, found[OURS], folder / "before", asked.before, 5 * asked.seconds)
         said["images"] = {kind: asdict(image) for kind, image in images().items()}
         said["memory"] = {one: resident_mb(found[one].pids()) for one in (*catalog.services(), TUTORIAL, EMPTY)}
         said["answers"] = answers(found)

@@ -44,7 +44,7 @@ def write(said: dict[str, Any], path: Path) -> int:
             ("generator", "answers/s", "lowest-highest", "p50 ms", "p99", "share of its core"),
             _generated(said),
         ),
-        ("Where the time of a request goes", ("stage", "CPU us", "share", "before, us"), _budget(said)),
+        ("Where the time of a request goes", ("stage", "CPU us", "share", "before", "of a lone one"), _budget(said)),
         ("Cold start", ("service", "ready after s", "MB then", DONE), _started(said)),
         ("Memory after the load", ("process group", "MB resident", DONE), _memory(said)),
         ("Images", ("image", "MB", "which", DONE), _images(said)),
@@ -187,14 +187,14 @@ def _generated(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
 
 
 def _budget(said: dict[str, Any]) -> Iterable[tuple[str, ...]]:
-    stages, before = said.get("budget", {}), said.get("before", {})
+    stages, others = said.get("budget", {}), (said.get("before", {}), said.get("alone", {}))
     if not stages:
         return
-    for stage in {**stages, **before}:
+    for stage in {**stages, **others[0], **others[1]}:
         us = stages.get(stage, 0.0)
-        share, then = us / sum(stages.values()), f"{before.get(stage, 0.0):.0f}" if before else ""
-        yield stage, f"{us:.0f}", f"{share:.0%}", then
-    yield "all", f"{sum(stages.values()):.0f}", "", f"{sum(before.values()):.0f}" if before else ""
+        beside = (f"{other.get(stage, 0.0):.0f}" if other else "" for other in others)
+        yield stage, f"{us:.0f}", f"{us / sum(stages.values()):.0%}", *beside
+    yield "all", f"{sum(stages.values()):.0f}", "", *(f"{sum(other.values()):.0f}" if other else "" for other in others)
 
 
 def _pictures(said: dict[str, Any]) -> dict[str, str]:
