@@ -53,18 +53,27 @@ Takes root, name.
 {{- end }}
 
 {{/*
-The arms of a service that traffic may be sent to, each with a Service, as YAML {arms: […]}. Argo's router wants both
-there at all times; without it all pods are behind stable's, and Argo weighs by their number. Takes root, name.
+The arms of a service that have a Service, as YAML {arms: […]}. The canary's is there without a canary too: were it to
+go together with one, a gateway could hear of that before it hears of the route that let go of it, and would answer 500
+until then; and Argo's router wants both at all times. Without a router all pods are behind stable's, and Argo weighs by
+their number. Takes root.
 */}}
+{{- define "scoregate.addressed" -}}
+{{- $isWithoutRouter := and (eq .root.Values.rollout.strategy "argo") (not .root.Values.rollout.argo.plugin) }}
+{{- toYaml (dict "arms" (ternary (list "stable") (list "stable" "canary") $isWithoutRouter)) }}
+{{- end }}
+
+{{/* The arms of a service that traffic may be sent to, as YAML {arms: […]}. Takes root, name. */}}
 {{- define "scoregate.backends" -}}
+{{- if eq .root.Values.rollout.strategy "argo" }}
+{{- include "scoregate.addressed" . }}
+{{- else }}
 {{- $arms := list }}
 {{- range (include "scoregate.arms" . | fromYaml).arms }}
 {{- $arms = append $arms .arm }}
 {{- end }}
-{{- if eq .root.Values.rollout.strategy "argo" }}
-{{- $arms = ternary (list "stable" "canary") (list "stable") (not (empty .root.Values.rollout.argo.plugin)) }}
-{{- end }}
 {{- toYaml (dict "arms" $arms) }}
+{{- end }}
 {{- end }}
 
 {{/* What selectors match, never to change within a release. Takes root, name, arm or shard (optional: all of them). */}}
