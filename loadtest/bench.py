@@ -3,9 +3,10 @@
     make bench                 # starts its own stack, and needs wrk; about fifteen minutes
     make bench SHORT=1         # one round of a second each, without MLServer, into report/bench.md; about two
 
-What is measured has one core to itself, generator, store and gateway share the other, with those whose turn it is not;
-what else the machine does has to wait for them all, where that is permitted, see `quiet.py`. Contenders take turns, in
-the opposite order every other round, and what is quoted is the median over rounds with the lowest and highest.
+What is measured has one core to itself, generator, store and gateway share the other, with those whose turn it is not.
+At a steady rate what else the machine does has to wait for them, where that is permitted, see `quiet.py`. Contenders
+take turns, in the opposite order every other round, and what is quoted is the median over rounds with the lowest and
+highest.
 Everything is on: keys, features, a durable ledger, events, metrics, a log line a request, and one trace in a hundred.
 Each request has a new id and is about one of 100,000 customers, drawn by Zipf's law. Nothing is measured before our
 scores and the tutorial's of the same payments agree within 1e-6.

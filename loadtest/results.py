@@ -66,7 +66,7 @@ def write(said: dict[str, Any], path: Path) -> int:
 def _head(said: dict[str, Any]) -> str:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     short = bool(said.get("short"))
-    rest = "had to wait for what took part (SCHED_RR)" if said.get("first") else "ran beside it"
+    rest = "had to wait at a steady rate (SCHED_RR)" if said.get("first") else "ran beside what took part"
     libraries = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
     return (
         "# Results of `make bench`\n\n"
