@@ -69,10 +69,11 @@ class Limit:
     def __enter__(self) -> None:
         if self._seconds is None:
             return
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None, "only a task can be told that its time is over"
         self._task, self._before = task, task.cancelling()
-        self._timer = self._after(asyncio.get_running_loop(), self._seconds)
+        self._timer = self._after(loop, self._seconds)
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None

@@ -145,6 +145,7 @@ class OnlineFeatures:
         self._readers = _HashReader.all_of(plan)
         self._streams = plan.streams
         self._read_markers = [packed(("HGETALL", marker_key(plan.project, stream))) for stream in self._streams]
+        self._markers: dict[str, tuple[Any, Marker | None]] = {}
         self._turn: list[_Waiting] = []
         self.reachable = True
         """Whether the last round trip was answered."""
@@ -188,10 +189,18 @@ class OnlineFeatures:
         """Read the markers, which come last in an answer."""
         read = zip(self._streams, raws, strict=True)
         markers = {
-            stream: marker for stream, raw in read if (marker := self._vouched(stream, read_marker(_pairs(raw))))
+            stream: marker for stream, raw in read if (marker := self._vouched(stream, self._marker(stream, raw)))
         }
         self.whole = len(markers) == len(self._streams)
         return markers
+
+    def _marker(self, stream: str, raw: Any) -> Marker | None:
+        # Workers move it a few times a second, and every flight reads it.
+        before, marker = self._markers.get(stream, (None, None))
+        if raw != before:
+            marker = read_marker(_pairs(raw))
+            self._markers[stream] = raw, marker
+        return marker
 
     def _vouched(self, stream: str, marker: Marker | None) -> Marker | None:
         """Add to a marker up to when all that was acknowledged is counted."""

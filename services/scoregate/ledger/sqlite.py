@@ -58,7 +58,7 @@ class SqliteLedger:
         self._gathered: deque[Waiting] = deque()
         self._patience: asyncio.TimerHandle | None = None
         self._awaited = 0
-        self._is_due = self._is_writing = False
+        self._is_writing = False
         self._waiting_rows = 0
         self._sent: dict[Pair, int] = {}
         self._salts = Randomness()
@@ -160,24 +160,21 @@ class SqliteLedger:
         self._waiting_rows += sum(each.rows for each in waiting)
         self._gathered.extend(waiting)
         if not self._is_writing:
-            self._hand_over_soon()
+            self._hand_over_in_time()
 
-    def _hand_over_soon(self) -> None:
+    def _hand_over_in_time(self) -> None:
         """Let the thread write what is gathered once those have come who were coming, or had time enough."""
-        if self._is_due:
-            return
         coming = self.coming() if self._waiting_rows < self._max_batch else 0
         if coming and self._patience is None:
             self._awaited = len(self._gathered) + coming
             self._patience = self._loop.call_later(GATHER_S, self._hand_over)
         elif not coming or len(self._gathered) >= self._awaited:
-            self._is_due = True
-            self._loop.call_soon(self._hand_over)
+            self._hand_over()
 
     def _hand_over(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
-        self._patience, self._is_due = None, False
+        self._patience = None
         if self._gathered and not self._is_writing:
             self._is_writing = True
             self._thread.put(taken(self._gathered, self._max_batch))
@@ -189,7 +186,7 @@ class SqliteLedger:
         self._waiting_rows -= sum(waiting.rows for waiting in group)
         self._is_writing = False
         if self._gathered:
-            self._hand_over_soon()
+            self._hand_over_in_time()
         try:
             if outgoing and self.on_outgoing:
                 self.on_outgoing(outgoing)

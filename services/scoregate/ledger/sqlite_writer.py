@@ -18,8 +18,8 @@ from scoregate.ledger.sqlite_file import begin, open_file
 from scoregate.ledger.sqlite_outbox import Outbox
 
 CHECKPOINT_ROWS: Final = 400
-"""Rows after which the log is copied into the database. They make about the thousand pages after which SQLite would do
-so within a commit, for which a whole group would wait."""
+"""Rows after which the log is copied into the database: between commits, since a whole group would wait for what SQLite
+does within one. They fill a few hundred pages of the log in large groups, and close to three thousand one by one."""
 LOG_PAGES: Final = 4000
 """Where a few rows fill many pages, it does so all the same."""
 

@@ -23,7 +23,7 @@ from scoregate.telemetry.tracing import RequestTrace, Value
 
 KEPT: Final = 40
 """Traces that wait for their turn, of those that failed and of the others: the newest of each."""
-AT_ONCE: Final = 4
+AT_ONCE: Final = 2
 EVERY_S: Final = 0.05
 """So many are written so often: they cost below 1 % of a core, and none of what else it does more than half a
 millisecond."""
