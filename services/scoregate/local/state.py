@@ -133,14 +133,23 @@ def read_desired(home: Path) -> Desired:
 
 
 def write_status(home: Path, status: Status) -> None:
-    write_atomically(status_file(home), json.dumps(asdict(status), indent=2))
+    run_dir(home).mkdir(parents=True, exist_ok=True)
+    said = {**asdict(status), "folder": _identity(run_dir(home))}
+    write_atomically(status_file(home), json.dumps(said, indent=2))
 
 
 def read_status(home: Path) -> Status | None:
+    """Return what the supervisor of this folder wrote: in a copy of it stands what runs for the original."""
     found = _read(status_file(home))
-    if found is None:
+    if found is None or found.get("folder") != _identity(run_dir(home)):
         return None
     return Status(Mark(**found["supervisor"]), tuple(_running(row) for row in found["running"]), found["problems_port"])
+
+
+def _identity(folder: Path) -> str:
+    """Tell a folder from its copies, and not from itself where it was moved to."""
+    found = folder.stat()
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def _running(row: dict[str, Any]) -> Running:

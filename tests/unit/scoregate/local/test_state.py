@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from scoregate.local.state import (
@@ -39,6 +40,18 @@ def test_what_runs_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_status(tmp_path, status)
 
     assert status == read_status(tmp_path)
+
+
+def test_a_copy_of_a_home_runs_nothing(tmp_path: Path) -> None:
+    """Or `down` in the copy would end what runs for the original; one that was moved is still the same."""
+    status = Status(Mark(4, "boot:16"))
+    write_status(tmp_path / "home", status)
+
+    shutil.copytree(tmp_path / "home", tmp_path / "copy")
+    (tmp_path / "home").rename(tmp_path / "moved")
+
+    assert read_status(tmp_path / "copy") is None
+    assert read_status(tmp_path / "moved") == status
 
 
 def test_nothing_written_is_nothing_running(tmp_path: Path) -> None:
