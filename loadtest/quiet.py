@@ -18,8 +18,10 @@ import psutil
 def foremost(pids: Iterable[int], priority: int = 1) -> bool:
     """Run all their threads, and those that they will start, before whatever is ordinary; return whether one may.
 
-    Of those, who has the higher priority goes first; equal ones take turns of up to 100 ms. A thread that has chosen
-    to stay behind the others of its process (by its niceness) does.
+    Of those, who has the higher priority goes first; equal ones take turns of up to 100 ms. So a process's other
+    threads go before its first, which waits for what they do, and would keep them waiting where it is busy: decisions
+    at 900/s then stood still before the ledger for 40 ms and more. A thread that has chosen to stay behind the others
+    of its process (by its niceness) does.
     """
     return _scheduled(pids, os.SCHED_RR, priority)
 
@@ -37,7 +39,8 @@ def _scheduled(pids: Iterable[int], policy: int, priority: int) -> bool:
                     with suppress(ProcessLookupError):
                         if policy == os.SCHED_RR and os.getpriority(os.PRIO_PROCESS, thread.id) > 0:
                             continue
-                        os.sched_setscheduler(thread.id, policy, os.sched_param(priority))
+                        above = policy == os.SCHED_RR and thread.id != pid
+                        os.sched_setscheduler(thread.id, policy, os.sched_param(priority + above))
     except PermissionError:
         return False
     return True
