@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+# Before Feast, which sets a folder for series of several processes: whoever imports the library after that has values
+# that all registries share.
+import prometheus_client  # noqa: F401
 import pytest
 
 import otlp
