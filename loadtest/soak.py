@@ -2,10 +2,11 @@
 
     python loadtest/soak.py --home /tmp/soak --requests 1000000 --json
 
-Starts a stack of its own in --home. Every --every seconds the service's resident memory and the 99th percentile of the
-window are noted; after the first fifth a straight line is laid through each. The exit code is 1 when memory grows by
-more than 2 % of itself, or the 99th percentile by more than half, over the rest of the run, or when more than 1 in
-100 answers was no decision: a machine that is held up for a tenth of a second refuses what came meanwhile.
+Starts a stack of its own in --home. Every --every seconds the resident memory of all the service's processes and the
+99th percentile of the window are noted; after the first fifth a straight line is laid through each. The exit code is 1
+when memory grows by more than 2 % of itself, or the 99th percentile by more than half, over the rest of the run, or
+when more than 1 in 100 answers was no decision: a machine that is held up for a tenth of a second refuses what came
+meanwhile.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+from contenders import family, resident_mb
 from openloop import OpenLoop, quantile
 from ownstack import Own, own_stack
 
@@ -31,7 +32,7 @@ WARM_UP = 0.2
 async def soaked(own: Own, requests: int, per_s: float, every_s: float) -> dict[str, Any]:
     """Send so many requests; return what was noted and the lines through it."""
     load = OpenLoop(own.settings.gateway_port, f"/v1/{SERVICE}/score", own.key, own.bodies(SERVICE))
-    process = psutil.Process(own.pids(f"{SERVICE}-stable")[-1])
+    pid = own.pids(f"{SERVICE}-stable")[0]
     memory, p99, statuses, said = [], [], dict[int, int](), dict[str, int]()
     sending = asyncio.create_task(load.send(per_s, requests / per_s))
     while not sending.done():
@@ -41,15 +42,15 @@ async def soaked(own: Own, requests: int, per_s: float, every_s: float) -> dict[
         for sample in window:
             statuses[sample.status] = statuses.get(sample.status, 0) + 1
             said[sample.said] = said.get(sample.said, 0) + 1
-        memory.append(process.memory_info().rss / 2**20)
+        memory.append(resident_mb(family(pid)))
         p99.append(quantile(sorted(sample.seconds for sample in window), 0.99) * 1000)
-        print(f"{memory[-1]:.1f} MiB, p99 {p99[-1]:.1f} ms, {statuses}", file=sys.stderr, flush=True)
+        print(f"{memory[-1]:.1f} MB, p99 {p99[-1]:.1f} ms, {statuses}", file=sys.stderr, flush=True)
     return {
         "requests": sum(statuses.values()),
         "statuses": statuses,
         "said": said,
         "failed_share": round(1 - statuses.get(200, 0) / sum(statuses.values()), 5),
-        "memory_mib": [round(memory[0], 1), round(memory[-1], 1)],
+        "memory_mb": [round(memory[0], 1), round(memory[-1], 1)],
         "memory_growth": round(_growth(memory), 4),
         "p99_ms": [round(p99[0], 1), round(p99[-1], 1)],
         "p99_growth": round(_growth(p99), 4),
